@@ -1,0 +1,121 @@
+/* The engine: requests in, tokens out. Continuous batching over a paged KV cache, one broadcast step plan per step.
+ *
+ * Knows no HTTP and no harmony: token ids only. Every rank runs engine_run() on the thread that opened the world; on rank 0 another
+ * thread (the server's) submits, cancels and polls. Functions marked [any thread] may be called from any thread of rank 0.
+ */
+#ifndef RUNTIME_ENGINE_ENGINE_H
+#define RUNTIME_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "comm/comm.h"
+#include "kernels/ops.h"
+#include "runtime/base/settings.h"
+#include "runtime/base/status.h"
+#include "runtime/model/model.h"
+
+typedef struct engine engine;
+
+enum { ENGINE_MAX_STOP_IDS = OPS_MAX_SUPPRESSED };
+
+/* ---- requests --------------------------------------------------------------------------------------------------- */
+
+typedef struct engine_request {
+    const int32_t *prompt;      /* at least one id; copied */
+    int n_prompt;
+    int max_tokens;             /* tokens to generate at most; 0: only run (and score) the prompt. prompt + max_tokens is cut to max_model_len */
+    ops_sampling sampling;      /* seed, min_tokens included; suppressed ids are filled in by the engine */
+    int32_t stop_ids[ENGINE_MAX_STOP_IDS]; /* generation ends after one of these */
+    int n_stop_ids;
+    bool ignore_stop;           /* generate on past stop ids (ignore_eos) */
+    int top_logprobs;           /* per generated token; -1: no log-probabilities */
+    int prompt_logprobs;        /* per prompt token; -1: none. Such a request does not use the prefix cache for reading. */
+    int priority;               /* lower runs first; equal: first come first served */
+    void *user;                 /* comes back in every event */
+} engine_request;
+
+typedef enum engine_finish {
+    ENGINE_FINISH_STOP,      /* a stop id */
+    ENGINE_FINISH_LENGTH,    /* max_tokens or max_model_len */
+    ENGINE_FINISH_CANCELLED, /* engine_cancel, or shutdown past its drain time */
+    ENGINE_FINISH_ERROR,     /* the engine failed; detail in the log */
+} engine_finish;
+
+typedef enum engine_event_kind {
+    ENGINE_EVENT_PROMPT, /* one per prompt token that was scored, from the second on, before the first token; only with prompt_logprobs >= 0 */
+    ENGINE_EVENT_TOKEN,  /* a generated token (the stop id included) */
+    ENGINE_EVENT_FINISH, /* always the last event of a request, exactly one */
+} engine_event_kind;
+
+typedef struct engine_event {
+    engine_event_kind kind;
+    uint64_t request;
+    void *user;
+    ops_token token;        /* PROMPT, TOKEN; without log-probabilities only id is set */
+    engine_finish finish;   /* FINISH */
+    int32_t stop_id;        /* FINISH with STOP: which; else -1 */
+    int n_prompt;           /* FINISH: prompt tokens */
+    int n_cached;           /* FINISH: prompt tokens that the prefix cache gave */
+    int n_generated;        /* FINISH */
+    double submitted, scheduled, first_token, finished; /* FINISH: CLOCK_MONOTONIC seconds; 0 where it never came to that */
+} engine_event;
+
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+typedef struct engine_options {
+    int max_model_len;       /* 0: the model's limit, or what the KV cache holds if less */
+    int max_sequences;       /* per data-parallel group; as given to model_open */
+    int max_tokens_per_step; /* per group; as given to model_open */
+    int64_t kv_cache_bytes;  /* per rank; 0: chosen from free memory */
+    bool prefix_cache;
+    int max_queue;           /* waiting requests */
+} engine_options;
+
+/* Collective. Sizes and takes the KV cache. Keeps `w` and `m`, which must outlive it. */
+status engine_open(world *w, model *m, const engine_options *options, engine **out, status_detail *detail);
+void engine_close(engine *e);
+
+int engine_max_model_len(const engine *e);
+int64_t engine_kv_tokens(const engine *e); /* tokens of full-attention KV cache over all groups */
+
+/* The loop of this rank; returns when the job is shut down or failed. Collective. */
+status engine_run(engine *e, status_detail *detail);
+
+/* [any thread, rank 0; async-signal-safe] Ends engine_run: no new requests; what runs may go on for `drain_seconds`, then it is cancelled. A second call
+ * cuts at once. */
+void engine_shutdown(engine *e, double drain_seconds);
+
+/* ---- rank 0's other thread --------------------------------------------------------------------------------------- */
+
+/* [any thread] Queues a request. STATUS_INVALID: empty prompt, ids outside the vocabulary, prompt not shorter than max_model_len (equal is allowed
+ * for max_tokens 0), bad sampling values; STATUS_BUSY: the queue is full, or the engine is shutting down. */
+status engine_submit(engine *e, const engine_request *request, uint64_t *id, status_detail *detail);
+
+/* [any thread] Frees its sequence within a step. The FINISH event still comes, unless it came already. Unknown ids are ignored. */
+void engine_cancel(engine *e, uint64_t id);
+
+/* A file descriptor that is readable while events wait (an eventfd). */
+int engine_event_fd(const engine *e);
+/* [one thread] Takes up to `max` events, in the order of each request's life; never blocks. Returns how many. */
+int engine_poll(engine *e, engine_event *out, int max);
+
+/* ---- figures ---------------------------------------------------------------------------------------------------- */
+
+typedef struct engine_stats {
+    int running, waiting;
+    double kv_usage;                 /* 0..1, blocks in use by sequences, full-attention pool */
+    uint64_t prompt_tokens, generated_tokens, preemptions, steps;
+    uint64_t prefix_queries, prefix_hits; /* tokens */
+    uint64_t prompt_tokens_recomputed;
+    bool alive;                      /* false once engine_run has failed */
+    bool draining;
+} engine_stats;
+
+/* [any thread] */
+void engine_get_stats(const engine *e, engine_stats *out);
+
+/* Observer of step sizes for the iteration_tokens histogram: called on the engine's thread after each step with the tokens it held. NULL: none. */
+void engine_on_step(engine *e, void (*fn)(void *user, int tokens), void *user);
+
+#endif
