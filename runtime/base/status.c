@@ -18,15 +18,19 @@ status status_fail(status_detail *detail, status code, const char *format, ...)
 status status_prefix(status_detail *detail, status code, const char *format, ...)
 {
     if (detail) {
-        char front[sizeof detail->text];
+        status_detail whole;
         va_list args;
         va_start(args, format);
-        vsnprintf(front, sizeof front, format, args);
+        vsnprintf(whole.text, sizeof whole.text, format, args);
         va_end(args);
-        size_t used = strlen(front);
-        if (used + 3 < sizeof front) snprintf(front + used, sizeof front - used, ": %s", detail->text);
-        memcpy(detail->text, front, sizeof front);
-        detail->text[sizeof front - 1] = '\0';
+        size_t used = strlen(whole.text), room = sizeof whole.text - used;
+        if (room > 3) {
+            memcpy(whole.text + used, ": ", 3);
+            size_t rest = strnlen(detail->text, room - 3);
+            memcpy(whole.text + used + 2, detail->text, rest);
+            whole.text[used + 2 + rest] = '\0';
+        }
+        *detail = whole;
     }
     return code;
 }

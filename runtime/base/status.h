@@ -20,7 +20,7 @@ typedef enum status {
     STATUS_INTERNAL,  /* a defect of this program */
 } status;
 
-/* One line: what happened, where, what to do. Never NULL-terminated short of `text`'s size. */
+/* One line: what happened, where, what to do. Always NUL-terminated. */
 typedef struct status_detail {
     char text[768];
 } status_detail;

@@ -1,0 +1,65 @@
+/* The one forward pass. Source of the order of stages: openai/gpt-oss `gpt_oss/torch/model.py` Transformer.forward. */
+#include "runtime/model/model_internal.h"
+
+/* delta = attention over the group's heads of normed rows, complete. */
+static status attention_block(model *m, const ops_layer *layer, int n, status_detail *detail)
+{
+    model_buffers *b = &m->buffers;
+    m->ops->qkv(m->context, layer, b->normed, b->q);
+    m->ops->attention(m->context, layer, b->q, b->attn);
+    m->ops->attention_out(m->context, layer, b->attn, b->delta);
+    return comm_all_reduce(m->group, b->delta, (size_t)n * (size_t)m->config.hidden, m->activation, detail);
+}
+
+/* Logits of the wanted rows, a chunk at a time: every rank computes its columns, the group gathers them, every rank of the group draws the
+ * same ids. */
+static status logits_and_sample(model *m, const model_step *step, status_detail *detail)
+{
+    model_buffers *b = &m->buffers;
+    for (int done = 0; done < step->n_logit_rows;) {
+        int n = step->n_logit_rows - done;
+        if (n > m->shape.max_logit_rows) n = m->shape.max_logit_rows;
+        const ops_logit_row *rows = step->logit_rows + done;
+        size_t piece = (size_t)n * (size_t)m->plan.vocab_shard;
+        float *mine = b->logits + (size_t)m->plan.tp_rank * piece;
+        m->ops->logits(m->context, &m->head, b->normed, rows, n, mine);
+        STATUS_TRY(comm_all_gather(m->group, mine, piece, DTYPE_F32, b->logits, detail));
+        m->ops->sample(m->context, b->logits, rows, n, done);
+        done += n;
+    }
+    return STATUS_OK;
+}
+
+status model_forward(model *m, const model_step *step, status_detail *detail)
+{
+    model_buffers *b = &m->buffers;
+    int n = step->batch.n_tokens;
+    if (step->max_group_tokens == 0) return STATUS_OK;
+    if (n > m->shape.max_tokens || step->max_group_tokens > m->shape.max_tokens || n > step->max_group_tokens ||
+        step->n_logit_rows > m->shape.max_tokens)
+        return status_fail(detail, STATUS_INTERNAL, "a step of %d tokens and %d logit rows exceeds the %d it was sized for", n,
+                           step->n_logit_rows, m->shape.max_tokens);
+
+    STATUS_TRY(m->ops->batch_begin(m->context, &step->batch, detail));
+    if (n) {
+        m->ops->embed(m->context, &m->embedding, b->x);
+        m->ops->add_norm(m->context, n, b->x, NULL, &m->layers[0].attn_norm, b->normed);
+    }
+    for (int i = 0; i < m->config.layers; i++) {
+        const ops_layer *layer = &m->layers[i];
+        const ops_weight *next = i + 1 < m->config.layers ? &m->layers[i + 1].attn_norm : &m->final_norm;
+        const void *delta;
+        if (n) {
+            STATUS_TRY(attention_block(m, layer, n, detail));
+            m->ops->add_norm(m->context, n, b->x, b->delta, &layer->mlp_norm, b->normed);
+        }
+        STATUS_TRY(m->experts(m, layer, n, step->max_group_tokens, &delta, detail));
+        if (n) m->ops->add_norm(m->context, n, b->x, delta, next, b->normed);
+    }
+    return logits_and_sample(m, step, detail);
+}
+
+status model_results(model *m, int ago, int n, ops_token *out, status_detail *detail)
+{
+    return m->ops->results(m->context, ago, 0, n, out, detail);
+}

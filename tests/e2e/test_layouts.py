@@ -1,0 +1,60 @@
+"""Layout independence: however ranks share the work and steps cut it, greedy tokens are the same."""
+import concurrent.futures
+import random
+
+import pytest
+import requests
+
+LAYOUTS = [(1, []), (2, ["tp", "tp"]), (2, ["tp", "ep"]), (2, ["dp", "tp"]), (2, ["dp", "ep"]), (4, ["tp", "tp"]), (4, ["tp", "ep"]),
+           (4, ["dp", "tp"]), (4, ["dp", "ep"])]
+
+
+def prompts():
+    draw = random.Random(1)
+    shared = [draw.randrange(4000) for _ in range(150)]  # a prefix that several prompts share, longer than the sliding window
+    made = [[draw.randrange(4000) for _ in range(n)] for n in (1, 2, 16, 17, 127, 128, 129, 300)]
+    return made + [shared + [draw.randrange(4000) for _ in range(n)] for n in (1, 20, 60)]
+
+
+def greedy(server, prompt):
+    body = {"prompt": prompt, "max_tokens": 24, "temperature": 0, "ignore_eos": True, "logprobs": 0, "return_tokens_as_token_ids": True}
+    answer = requests.post(server.url + "/v1/completions", json=body, timeout=120)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["choices"][0]["logprobs"]["tokens"]
+
+
+def all_greedy(server, together):
+    with concurrent.futures.ThreadPoolExecutor(len(prompts()) if together else 1) as pool:
+        return list(pool.map(lambda p: greedy(server, p), prompts()))
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_model):
+    from conftest import Server
+    server = Server(1, tiny_model, "--set", "engine.prefix_cache=false")
+    tokens = all_greedy(server, together=False)
+    server.stop()
+    assert all(len(t) == 24 for t in tokens)
+    return tokens
+
+
+@pytest.mark.parametrize("ranks, layout", LAYOUTS, ids=lambda v: str(v) if isinstance(v, int) else "-".join(v) or "alone")
+def test_layouts_agree(start, reference, ranks, layout):
+    flags = [f for key, value in zip(("attention", "experts"), layout) for f in ("--set", f"parallel.{key}={value}")]
+    server = start(ranks, *flags)
+    assert all_greedy(server, together=True) == reference  # batched, prefix cache on
+    assert all_greedy(server, together=False) == reference  # alone, every prompt found in the prefix cache
+
+
+def test_chunked_prefill_agrees(start, reference):
+    server = start(2, "--set", "engine.max_tokens_per_step=19", "--set", "engine.max_sequences=5")
+    assert all_greedy(server, together=True) == reference
+
+
+def test_preemption_agrees(start, reference):
+    """A cache far too small for all sequences at once: they are preempted and recomputed."""
+    server = start(2, "--max-model-len", "400", "--set", "engine.kv_cache=1MiB")
+    assert all_greedy(server, together=True) == reference
+    metrics = requests.get(server.url + "/metrics", timeout=10).text
+    preempted = [float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("vllm:num_preemptions_total")]
+    print("preemptions", preempted)
