@@ -1,0 +1,89 @@
+#include "runtime/server/completion_request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool check_ids(const json_fields *f, const json_t *ids, int32_t vocab)
+{
+    for (size_t i = 0; i < json_array_size(ids); i++) {
+        const json_t *id = json_array_get(ids, i);
+        if (!json_is_integer(id)) return json_fields_fail(f, "prompt", "token ids must be integers, not %s.", json_fields_type_name(id));
+        if (json_integer_value(id) < 0 || json_integer_value(id) >= vocab)
+            return json_fields_fail(f, "prompt", "%lld is not a token id of this model (0 to %d).", (long long)json_integer_value(id), vocab - 1);
+    }
+    return true;
+}
+
+/* One prompt: a string, or ids. */
+static bool add_prompt(const json_fields *f, const json_t *prompt, const request_limits *limits, completion_request *out)
+{
+    bool text = json_is_string(prompt);
+    if (!text && !json_is_array(prompt))
+        return json_fields_fail(f, "prompt", "a string, an array of strings, an array of token ids or an array of those is expected.");
+    if (text ? !json_string_length(prompt) : !json_array_size(prompt)) return json_fields_fail(f, "prompt", "a prompt may not be empty.");
+    if (!text && !check_ids(f, prompt, limits->vocab)) return false;
+    out->prompts[out->n_prompts++] = prompt;
+    return true;
+}
+
+static bool parse_prompts(const json_fields *f, const request_limits *limits, completion_request *out)
+{
+    const json_t *prompt = json_fields_get(f, "prompt");
+    if (!prompt) return json_fields_fail(f, "prompt", "is required.");
+    bool several = json_is_array(prompt) && json_array_size(prompt) && !json_is_number(json_array_get(prompt, 0));
+    size_t n = several ? json_array_size(prompt) : 1;
+    if (n > COMPLETION_MAX_SEQUENCES) return json_fields_fail(f, "prompt", "at most %d prompts are allowed.", COMPLETION_MAX_SEQUENCES);
+    out->prompts = calloc(n, sizeof *out->prompts);
+    if (!out->prompts) return api_error_set(f->error, 500, NULL, "Out of memory.");
+    if (!several) return add_prompt(f, prompt, limits, out);
+    for (size_t i = 0; i < n; i++)
+        if (!add_prompt(f, json_array_get(prompt, i), limits, out)) return false;
+    return true;
+}
+
+/* The format of an answer belongs to a conversation; only "text" says nothing here. */
+static bool refuse_format(const json_fields *f)
+{
+    const json_t *format = NULL;
+    if (!json_fields_object(f, "response_format", &format)) return false;
+    const char *type = json_string_value(json_object_get(format, "type"));
+    if (!format || (type && !strcmp(type, "text"))) return true;
+    return api_error_set(f->error, 501, "response_format", "response_format is not supported here; use /v1/chat/completions.");
+}
+
+static bool parse_body(const json_fields *f, const request_limits *limits, completion_request *out)
+{
+    static const char *const unsupported[] = {"suffix", "prompt_embeds", NULL};
+    int64_t logprobs = -1;
+    if (!json_fields_string(f, "model", &out->model, NULL) || !sampling_params_refuse(f, unsupported) || !parse_prompts(f, limits, out) ||
+        !json_fields_bool(f, "echo", &out->echo) || !json_fields_int(f, "logprobs", 0, OPS_MAX_TOP_LOGPROBS, &logprobs) ||
+        !sampling_params_parse(f, limits, &out->params))
+        return false;
+    out->logprobs = (int)logprobs;
+    /* absent: the API's 16; null: as many as fit, as vLLM has it */
+    out->params.max_tokens = json_object_get(f->object, "max_tokens") ? -1 : 16;
+    if (!refuse_format(f) || !json_fields_int(f, "max_tokens", 0, INT32_MAX, &out->params.max_tokens)) return false;
+    if ((int64_t)out->n_prompts * out->params.n > COMPLETION_MAX_SEQUENCES)
+        return json_fields_fail(f, "n", "prompts times n may be at most %d.", COMPLETION_MAX_SEQUENCES);
+    return true;
+}
+
+bool completion_request_parse(json_t *body, const request_limits *limits, completion_request *out, api_error *error)
+{
+    completion_request request = {.body = body};
+    json_fields f = {body, "", error};
+    if (!parse_body(&f, limits, &request)) {
+        completion_request_free(&request);
+        return false;
+    }
+    *out = request;
+    return true;
+}
+
+void completion_request_free(completion_request *r)
+{
+    sampling_params_free(&r->params);
+    free(r->prompts);
+    json_decref(r->body);
+    *r = (completion_request){0};
+}

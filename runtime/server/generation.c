@@ -1,0 +1,260 @@
+#include "runtime/server/generation.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* Sequences of one call that may be in the engine at the same time; the rest follow as these finish, so that a call with thousands of
+ * prompts neither fills the queue nor keeps others from getting in between. */
+enum { MAX_IN_FLIGHT = 256 };
+
+static double monotonic_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void random_bytes(void *out, size_t size)
+{
+    /* never short for up to 256 bytes, and never fails once the kernel's pool is ready (getrandom(2)) */
+    if (getrandom(out, size, 0) != (ssize_t)size) memset(out, 0x5a, size);
+}
+
+void generation_random_hex(char *out, int digits)
+{
+    unsigned char bytes[32];
+    random_bytes(bytes, sizeof bytes);
+    for (int i = 0; i < digits; i++) out[i] = "0123456789abcdef"[(bytes[(i / 2) % 32] >> (i % 2 * 4)) & 15];
+    out[digits] = '\0';
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+static void free_generation(generation *g)
+{
+    for (int i = 0; g->sequences && i < g->n_sequences; i++) {
+        if (!g->sequences[i]) continue;
+        g->entries->close_sequence(g->sequences[i]);
+        free(g->sequences[i]);
+    }
+    free(g->sequences);
+    for (int i = 0; i < g->n_prompts; i++) id_list_free(&g->prompts[i]);
+    free(g->prompts);
+    sampling_params_free(&g->params);
+    g->entries->close(g);
+    json_write_free(&g->out);
+    if (g->server) g->server->generations--;
+    free(g);
+}
+
+static void cancel_all(generation *g)
+{
+    for (int i = 0; i < g->n_submitted; i++)
+        if (g->sequences[i]->live) engine_cancel(g->server->engine, g->sequences[i]->id);
+}
+
+static void client_gone(void *user)
+{
+    generation *g = user;
+    g->exchange = NULL;
+    cancel_all(g);
+}
+
+void generation_fail(generation *g, const api_error *error)
+{
+    http_exchange *x = g->exchange;
+    if (!x) return;
+    g->exchange = NULL;
+    cancel_all(g);
+    if (!g->params.stream || !g->n_submitted) {
+        routes_reply_error(x, error);
+        return;
+    }
+    json_write_clear(&g->out);
+    json_write_raw(&g->out, "data: ");
+    api_error_write(&g->out, error);
+    json_write_raw(&g->out, "\n\ndata: [DONE]\n\n");
+    http_exchange_write(x, g->out.text.data, g->out.text.size);
+    http_exchange_end(x);
+}
+
+/* ---- submission ------------------------------------------------------------------------------------------------- */
+
+bool generation_check_prompt(const server *s, size_t n_prompt, int64_t max_tokens, const char *field, api_error *error)
+{
+    size_t limit = (size_t)s->limits.max_model_len;
+    if (n_prompt < limit || (n_prompt == limit && max_tokens == 0)) return true;
+    return api_error_set(error, 400, field,
+                         "This model's maximum context length is %zu tokens. However, your request has %zu input tokens. Please reduce the "
+                         "length of the %s.",
+                         limit, n_prompt, field);
+}
+
+static void add_stop_id(engine_request *r, int32_t id)
+{
+    for (int i = 0; i < r->n_stop_ids; i++)
+        if (r->stop_ids[i] == id) return;
+    r->stop_ids[r->n_stop_ids++] = id;
+}
+
+static int max_tokens_of(const generation *g, const id_list *prompt)
+{
+    int64_t room = g->server->limits.max_model_len - (int64_t)prompt->count, asked = g->params.max_tokens;
+    return (int)(asked < 0 || asked > room ? room : asked);
+}
+
+static status submit(generation *g, sequence *q, status_detail *detail)
+{
+    const id_list *prompt = &g->prompts[q->index / g->params.n];
+    engine_request r = {.prompt = prompt->ids, .n_prompt = (int)prompt->count, .sampling = g->params.sampling, .user = q};
+    r.max_tokens = max_tokens_of(g, prompt);
+    r.sampling.seed = g->seed + (uint64_t)(q->index % g->params.n);
+    r.top_logprobs = g->top_logprobs;
+    r.prompt_logprobs = g->prompt_logprobs;
+    r.priority = g->params.priority;
+    for (int i = 0; i < g->params.n_stop_ids; i++) add_stop_id(&r, g->params.stop_ids[i]);
+    for (int i = 0; !g->params.ignore_eos && i < g->server->n_stop_ids; i++) add_stop_id(&r, g->server->stop_ids[i]);
+    STATUS_TRY(engine_submit(g->server->engine, &r, &q->id, detail));
+    q->live = true;
+    g->n_live++;
+    return STATUS_OK;
+}
+
+/* Submits what may be submitted now. A full queue is only an error while nothing of ours is in it. */
+static bool pump(generation *g, api_error *error)
+{
+    status_detail detail = {""};
+    while (g->n_submitted < g->n_sequences && g->n_live < MAX_IN_FLIGHT) {
+        status result = submit(g, g->sequences[g->n_submitted], &detail);
+        if (result == STATUS_BUSY && g->n_live) return true;
+        engine_stats stats;
+        engine_get_stats(g->server->engine, &stats);
+        if (result == STATUS_BUSY && stats.draining) return api_error_set(error, 503, NULL, "The server is shutting down.");
+        if (result != STATUS_OK) return api_error_from(error, result, &detail);
+        g->n_submitted++;
+    }
+    return true;
+}
+
+static bool make_sequences(generation *g)
+{
+    g->n_sequences = g->n_prompts * g->params.n;
+    g->sequences = calloc((size_t)g->n_sequences, sizeof *g->sequences);
+    for (int i = 0; g->sequences && i < g->n_sequences; i++) {
+        sequence *q = calloc(1, g->entries->sequence_size);
+        if (!q) return false;
+        q->owner = g;
+        q->index = i;
+        q->stop_string = q->stop_id = -1;
+        g->sequences[i] = q;
+        if (g->entries->open_sequence && !g->entries->open_sequence(q)) return false;
+    }
+    return g->sequences != NULL;
+}
+
+/* The client's X-Request-Id when it is harmless, otherwise a random one. */
+static void make_id(generation *g, const http_head *head)
+{
+    http_slice given = http_head_find(head, "x-request-id");
+    bool good = given.size > 0 && given.size <= 128;
+    for (size_t i = 0; good && i < given.size; i++) {
+        char c = given.data[i];
+        good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
+    }
+    char random[33];
+    generation_random_hex(random, 32);
+    snprintf(g->id, sizeof g->id, "%s%.*s", g->entries->id_prefix, good ? (int)given.size : 32, good ? given.data : random);
+}
+
+void generation_start(const route_call *call, generation *g)
+{
+    api_error error;
+    g->server = call->server;
+    g->server->generations++;
+    g->created = time(NULL);
+    g->arrived = monotonic_seconds();
+    make_id(g, call->head);
+    if (g->params.has_seed) g->seed = g->params.seed;
+    else random_bytes(&g->seed, sizeof g->seed);
+    bool good = make_sequences(g) ? pump(g, &error) : api_error_set(&error, 500, NULL, "Out of memory.");
+    http_exchange_header(call->exchange, "X-Request-Id", g->id + strlen(g->entries->id_prefix));
+    if (!good) {
+        cancel_all(g);
+        routes_reply_error(call->exchange, &error);
+        if (!g->n_live) free_generation(g);
+        return;
+    }
+    g->exchange = call->exchange;
+    http_exchange_watch(g->exchange, client_gone, g);
+    if (!g->params.stream) return;
+    http_exchange_header(g->exchange, "Cache-Control", "no-cache");
+    http_exchange_header(g->exchange, "X-Accel-Buffering", "no"); /* nginx: pass each event on at once */
+    http_exchange_begin(g->exchange, 200, "text/event-stream; charset=utf-8");
+}
+
+/* ---- the way back ----------------------------------------------------------------------------------------------- */
+
+static bool is_stop_id(const generation *g, int32_t id)
+{
+    for (int i = 0; i < g->params.n_stop_ids; i++)
+        if (g->params.stop_ids[i] == id) return true;
+    for (int i = 0; !g->params.ignore_eos && i < g->server->n_stop_ids; i++)
+        if (g->server->stop_ids[i] == id) return true;
+    return false;
+}
+
+void generation_end_sequence(sequence *q, int stop_string)
+{
+    q->ended = true;
+    q->stop_string = stop_string;
+    if (q->live) engine_cancel(q->owner->server->engine, q->id);
+}
+
+static void take_token(sequence *q, const ops_token *token, double now)
+{
+    generation *g = q->owner;
+    metrics *m = &g->server->metrics;
+    if (q->n_generated) metrics_observe(m, METRICS_ITL, now - q->last_token);
+    else metrics_observe(m, METRICS_TTFT, now - g->arrived);
+    q->last_token = now;
+    q->n_generated++;
+    g->entries->token(q, token, is_stop_id(g, token->id));
+}
+
+static void take_finish(sequence *q, const engine_event *event)
+{
+    generation *g = q->owner;
+    q->live = false;
+    q->finished = true;
+    g->n_live--;
+    g->n_finished++;
+    q->finish = q->ended ? ENGINE_FINISH_STOP : event->finish;
+    q->stop_id = q->ended ? -1 : event->stop_id;
+    q->n_cached = event->n_cached;
+    metrics_finish(&g->server->metrics, event, q->finish, max_tokens_of(g, &g->prompts[q->index / g->params.n]), g->params.n);
+    api_error error;
+    if (g->exchange && q->finish == ENGINE_FINISH_CANCELLED) {
+        api_error_set(&error, 503, NULL, "The server is shutting down; the answer was cut off.");
+        generation_fail(g, &error);
+    } else if (g->exchange && q->finish == ENGINE_FINISH_ERROR) {
+        api_error_set(&error, 500, NULL, "The engine failed; see the server's log.");
+        generation_fail(g, &error);
+    }
+    if (g->exchange) g->entries->finish(q);
+    if (g->exchange && !pump(g, &error)) generation_fail(g, &error);
+    if (g->exchange && g->n_finished == g->n_sequences) g->entries->done(g);
+}
+
+void generation_event(const engine_event *event, double now)
+{
+    sequence *q = event->user;
+    generation *g = q->owner;
+    bool wanted = g->exchange && !q->ended;
+    if (event->kind == ENGINE_EVENT_FINISH) take_finish(q, event);
+    else if (wanted && event->kind == ENGINE_EVENT_PROMPT) g->entries->prompt_token(q, &event->token);
+    else if (wanted) take_token(q, &event->token, now);
+    if (!g->exchange && !g->n_live) free_generation(g);
+}

@@ -1,0 +1,90 @@
+/* One call of a generating endpoint: its sequences in the engine, and the way back of their tokens.
+ *
+ * An endpoint embeds `generation` and `sequence` as first members of its own structs and gives a table of entries. A generation lives until
+ * the engine has said FINISH for each sequence it took, even when the client is long gone. Everything runs on the server's thread.
+ */
+#ifndef RUNTIME_SERVER_GENERATION_H
+#define RUNTIME_SERVER_GENERATION_H
+
+#include "runtime/server/server_internal.h"
+
+typedef struct generation generation;
+
+typedef struct sequence {
+    generation *owner;
+    int index;           /* of the choice */
+    uint64_t id;         /* the engine's */
+    bool live;           /* submitted, no FINISH yet */
+    bool finished;
+    bool ended;          /* nothing more is wanted of it: a stop string was found */
+    int stop_string;     /* index into the request's stops, or -1 */
+    int32_t stop_id;     /* or -1 */
+    engine_finish finish;
+    int n_generated, n_reasoning, n_cached;
+    double last_token;   /* monotonic seconds */
+} sequence;
+
+typedef struct generation_entries {
+    const char *id_prefix;  /* "chatcmpl-" */
+    size_t sequence_size;   /* of the endpoint's struct that begins with `sequence` */
+    bool (*open_sequence)(sequence *q);                          /* false: no memory; may be NULL */
+    void (*prompt_token)(sequence *q, const ops_token *token);   /* a scored prompt token */
+    /* A generated token; `stop`: generation ends after it. May call generation_end_sequence(). */
+    void (*token)(sequence *q, const ops_token *token, bool stop);
+    void (*finish)(sequence *q);                                 /* after the last token */
+    void (*done)(generation *g);                                 /* all have finished: ends the reply */
+    void (*close_sequence)(sequence *q);
+    void (*close)(generation *g);                                /* frees what the endpoint added to g, not g itself */
+} generation_entries;
+
+struct generation {
+    server *server;
+    http_exchange *exchange; /* NULL: the client is gone, or has its answer */
+    const generation_entries *entries;
+    sampling_params params;  /* owned */
+    id_list *prompts;        /* owned */
+    int n_prompts;
+    int top_logprobs, prompt_logprobs; /* as engine_request has them */
+    char id[160];            /* prefix and request id */
+    int64_t created;         /* Unix time */
+    double arrived;          /* monotonic seconds */
+    sequence **sequences;    /* [n_prompts * n], prompt after prompt */
+    int n_sequences, n_submitted, n_live, n_finished;
+    uint64_t seed;           /* of the first choice */
+    json_writer out;         /* scratch: the event or the response being written */
+};
+
+/* Takes `g` over, allocated by the endpoint and zero but for entries, params, prompts and the log-probability fields. Submits, and begins
+ * the reply when it streams. On failure replies with the error. */
+void generation_start(const route_call *call, generation *g);
+
+/* Whether a prompt fits; otherwise error 400 with the numbers. `field`: "messages" or "prompt". */
+bool generation_check_prompt(const server *s, size_t n_prompt, int64_t max_tokens, const char *field, api_error *error);
+
+/* An event of the engine whose `user` is a sequence. May free the generation. */
+void generation_event(const engine_event *event, double now);
+
+/* The sequence's text is complete: a stop string was found. Cancels it in the engine. */
+void generation_end_sequence(sequence *q, int stop_string);
+
+/* Sends `out` and empties it; when memory failed, breaks the reply. */
+void generation_send(generation *g);
+/* Sends `out` as the whole reply. */
+void generation_reply(generation *g);
+/* Ends a stream with "data: [DONE]". */
+void generation_end_stream(generation *g);
+/* Gives up: cancels all, tells the client. */
+void generation_fail(generation *g, const api_error *error);
+
+/* "stop", "length", ... of a finished sequence. */
+const char *generation_finish_reason(const sequence *q);
+/* ,"stop_reason":... */
+void generation_write_stop_reason(const sequence *q, json_writer *w);
+/* ,"usage":{...} of the whole call, or of one sequence so far. */
+void generation_write_usage(const generation *g, const sequence *q, json_writer *w);
+/* "id":...,"object":...,"created":...,"model":... */
+void generation_write_head(const generation *g, const char *object, json_writer *w);
+/* Hex digits from the system's randomness. */
+void generation_random_hex(char *out, int digits);
+
+#endif

@@ -1,0 +1,160 @@
+/* One table of routes, and what holds for all of them: keys, CORS, methods, errors. */
+#include <event2/http.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/server/server_internal.h"
+
+typedef struct route {
+    const char *method, *path;
+    bool prefix; /* the path goes on with a name */
+    void (*endpoint)(const route_call *call);
+} route;
+
+static const route table[] = {
+    {"POST", "/v1/chat/completions", false, chat_endpoint},
+    {"POST", "/v1/completions", false, completion_endpoint},
+    {"GET", "/v1/models", false, models_list_endpoint},
+    {"GET", "/v1/models/", true, models_one_endpoint},
+    {"GET", "/health", false, status_health_endpoint},
+    {"GET", "/ping", false, status_health_endpoint},
+    {"POST", "/ping", false, status_health_endpoint},
+    {"GET", "/version", false, status_version_endpoint},
+    {"GET", "/load", false, status_load_endpoint},
+    {"GET", "/metrics", false, status_metrics_endpoint},
+    {"POST", "/tokenize", false, tokenize_endpoint},
+    {"POST", "/detokenize", false, detokenize_endpoint},
+};
+enum { N_ROUTES = sizeof table / sizeof table[0] };
+
+void routes_reply_error(http_exchange *x, const api_error *error)
+{
+    json_writer w = {0};
+    api_error_write(&w, error);
+    if (error->http == 429 || error->http == 503) http_exchange_header(x, "Retry-After", "1");
+    if (error->http == 401) http_exchange_header(x, "WWW-Authenticate", "Bearer");
+    http_exchange_reply(x, error->http, "application/json", w.failed ? "" : w.text.data, w.failed ? 0 : w.text.size);
+    json_write_free(&w);
+}
+
+void routes_reply_json(http_exchange *x, json_writer *w)
+{
+    if (w->failed) {
+        api_error error;
+        api_error_set(&error, 500, NULL, "Out of memory.");
+        routes_reply_error(x, &error);
+    } else {
+        http_exchange_reply(x, 200, "application/json", w->text.data, w->text.size);
+    }
+    json_write_free(w);
+}
+
+static bool path_matches(const route *r, http_slice path)
+{
+    size_t size = strlen(r->path);
+    if (r->prefix) return path.size > size && !memcmp(path.data, r->path, size);
+    return http_slice_is(path, r->path);
+}
+
+/* HEAD is GET without the body, which the connection leaves out. */
+static bool method_matches(const route *r, http_slice method)
+{
+    return http_slice_is(method, r->method) || (http_slice_is(method, "HEAD") && !strcmp(r->method, "GET"));
+}
+
+/* The methods of a path, "" when there is no such path. */
+static void allowed_methods(http_slice path, char *out, size_t size)
+{
+    out[0] = '\0';
+    for (int i = 0; i < N_ROUTES; i++) {
+        if (!path_matches(&table[i], path)) continue;
+        size_t used = strlen(out);
+        snprintf(out + used, size - used, "%s%s%s", used ? ", " : "", table[i].method, strcmp(table[i].method, "GET") ? "" : ", HEAD");
+    }
+}
+
+static void copy_slice(http_slice s, char *out, size_t size)
+{
+    size_t n = s.size < size - 1 ? s.size : size - 1;
+    if (n) memcpy(out, s.data, n);
+    out[n] = '\0';
+}
+
+/* A browser asks before it sends JSON to another origin. Any may: keys, not origins, protect this API. */
+static void reply_options(http_exchange *x, const http_head *head, const char *allowed)
+{
+    char headers[400];
+    http_slice wanted = http_head_find(head, "access-control-request-headers");
+    copy_slice(wanted, headers, sizeof headers);
+    http_exchange_header(x, "Allow", *allowed ? allowed : "GET, HEAD, POST, OPTIONS");
+    http_exchange_header(x, "Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS");
+    http_exchange_header(x, "Access-Control-Allow-Headers", *headers ? headers : "*");
+    http_exchange_header(x, "Access-Control-Max-Age", "600");
+    http_exchange_reply(x, 200, NULL, "", 0);
+}
+
+static void reply_unknown(http_exchange *x, const http_head *head, const char *allowed)
+{
+    api_error error;
+    char path[200];
+    copy_slice(head->path, path, sizeof path);
+    if (*allowed) {
+        http_exchange_header(x, "Allow", allowed);
+        api_error_set(&error, 405, NULL, "%.*s is not allowed for %s; allowed: %s.", (int)(head->method.size < 20 ? head->method.size : 20),
+                      head->method.data, path, allowed);
+    } else {
+        api_error_set(&error, 404, NULL, "There is no %s here.", path);
+    }
+    routes_reply_error(x, &error);
+}
+
+static bool needs_key(http_slice path) { return path.size >= 3 && !memcmp(path.data, "/v1", 3) && (path.size == 3 || path.data[3] == '/'); }
+
+static void call_endpoint(const route *r, route_call *call)
+{
+    char *encoded = NULL, *tail = NULL;
+    size_t skip = strlen(r->path);
+    if (r->prefix) {
+        encoded = strndup(call->head->path.data + skip, call->head->path.size - skip);
+        tail = encoded ? evhttp_uridecode(encoded, 0, NULL) : NULL;
+        call->tail = tail ? tail : "";
+    }
+    r->endpoint(call);
+    free(tail);
+    free(encoded);
+}
+
+void routes_dispatch(void *user, http_exchange *x, const http_head *head, char *body, size_t size)
+{
+    server *s = user;
+    char allowed[64];
+    allowed_methods(head->path, allowed, sizeof allowed);
+    http_exchange_header(x, "Access-Control-Allow-Origin", "*");
+    if (http_slice_is(head->method, "OPTIONS")) {
+        reply_options(x, head, allowed);
+        return;
+    }
+    if (needs_key(head->path) && !api_keys_allow(&s->keys, http_head_find(head, "authorization"))) {
+        api_error error;
+        api_error_set(&error, 401, NULL, "Unauthorized: this server wants \"Authorization: Bearer KEY\" with a key it knows.");
+        routes_reply_error(x, &error);
+        return;
+    }
+    for (int i = 0; i < N_ROUTES; i++) {
+        if (!path_matches(&table[i], head->path) || !method_matches(&table[i], head->method)) continue;
+        route_call call = {.server = s, .exchange = x, .head = head, .tail = "", .body = body, .body_size = size};
+        call_endpoint(&table[i], &call);
+        return;
+    }
+    reply_unknown(x, head, allowed);
+}
+
+void routes_fault(void *user, http_exchange *x, const http_fault *fault)
+{
+    (void)user;
+    api_error error;
+    api_error_set(&error, fault->status, NULL, "%s", fault->reason);
+    http_exchange_header(x, "Access-Control-Allow-Origin", "*");
+    routes_reply_error(x, &error);
+}

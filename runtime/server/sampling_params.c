@@ -1,0 +1,157 @@
+#include "runtime/server/sampling_params.h"
+
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool sampling_params_refuse(const json_fields *body, const char *const *keys)
+{
+    for (; *keys; keys++) {
+        const json_t *value = json_fields_get(body, *keys);
+        if (!value || json_is_false(value)) continue;
+        if ((json_is_array(value) && !json_array_size(value)) || (json_is_object(value) && !json_object_size(value))) continue;
+        if (json_is_string(value) && !json_string_length(value)) continue;
+        return api_error_set(body->error, 501, *keys, "%s is not supported.", *keys);
+    }
+    return true;
+}
+
+/* One row per number: the field, its range, where it goes. 0 stays 0 where that means off. */
+typedef struct number_row {
+    const char *key;
+    double min, max;
+    size_t offset; /* of a float in ops_sampling */
+} number_row;
+
+static const number_row numbers[] = {
+    {"temperature", 0, 100, offsetof(ops_sampling, temperature)},
+    {"top_p", FLT_MIN, 1, offsetof(ops_sampling, top_p)},
+    {"min_p", 0, 1, offsetof(ops_sampling, min_p)},
+    {"presence_penalty", -2, 2, offsetof(ops_sampling, presence_penalty)},
+    {"frequency_penalty", -2, 2, offsetof(ops_sampling, frequency_penalty)},
+    {"repetition_penalty", 1e-3, 1e3, offsetof(ops_sampling, repetition_penalty)},
+};
+
+static bool parse_numbers(const json_fields *body, ops_sampling *out)
+{
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        float *target = (float *)((char *)out + numbers[i].offset);
+        double value = *target;
+        if (!json_fields_number(body, numbers[i].key, numbers[i].min, numbers[i].max, &value)) return false;
+        *target = (float)value;
+    }
+    return true;
+}
+
+/* {"id": bias}; values are clamped to -100..100 as the API documents the range. */
+static bool parse_bias(const json_fields *body, const request_limits *limits, ops_sampling *out)
+{
+    const json_t *map = NULL;
+    if (!json_fields_object(body, "logit_bias", &map)) return false;
+    if (!map) return true;
+    if (json_object_size(map) > OPS_MAX_LOGIT_BIAS)
+        return json_fields_fail(body, "logit_bias", "at most %d entries are allowed.", OPS_MAX_LOGIT_BIAS);
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)map, key, value) {
+        char *end;
+        errno = 0;
+        long id = strtol(key, &end, 10);
+        if (errno || end == key || *end || id < 0 || id >= limits->vocab)
+            return json_fields_fail(body, "logit_bias", "\"%.40s\" is not a token id of this model (0 to %d).", key, limits->vocab - 1);
+        if (!json_is_number(value)) return json_fields_fail(body, "logit_bias", "the bias of token %ld must be a number.", id);
+        out->bias_ids[out->n_bias] = (int32_t)id;
+        out->bias_values[out->n_bias++] = (float)fmax(-100, fmin(100, json_number_value(value)));
+    }
+    return true;
+}
+
+static bool add_stop(const json_fields *body, const json_t *value, stop_set *out)
+{
+    if (!json_is_string(value)) return json_fields_fail(body, "stop", "a string or an array of strings is expected.");
+    size_t size = json_string_length(value);
+    if (!size) return json_fields_fail(body, "stop", "a stop string may not be empty.");
+    if (size > STOP_MATCH_MAX_SIZE) return json_fields_fail(body, "stop", "a stop string may have at most %d bytes.", STOP_MATCH_MAX_SIZE);
+    if (out->n == STOP_MATCH_MAX_STRINGS) return json_fields_fail(body, "stop", "at most %d stop strings are allowed.", STOP_MATCH_MAX_STRINGS);
+    if (!stop_set_add(out, json_string_value(value), size)) return api_error_set(body->error, 500, NULL, "Out of memory.");
+    return true;
+}
+
+static bool parse_stops(const json_fields *body, stop_set *out)
+{
+    const json_t *stop = json_fields_get(body, "stop");
+    if (!stop) return true;
+    if (!json_is_array(stop)) return add_stop(body, stop, out);
+    for (size_t i = 0; i < json_array_size(stop); i++)
+        if (!add_stop(body, json_array_get(stop, i), out)) return false;
+    return true;
+}
+
+static bool parse_stop_ids(const json_fields *body, const request_limits *limits, sampling_params *out)
+{
+    /* room is left for the model's own stop ids */
+    enum { MAX_OWN = ENGINE_MAX_STOP_IDS / 2 };
+    const json_t *ids = NULL;
+    if (!json_fields_array(body, "stop_token_ids", &ids)) return false;
+    if (json_array_size(ids) > MAX_OWN) return json_fields_fail(body, "stop_token_ids", "at most %d ids are allowed.", MAX_OWN);
+    for (size_t i = 0; i < json_array_size(ids); i++) {
+        const json_t *id = json_array_get(ids, i);
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= limits->vocab)
+            return json_fields_fail(body, "stop_token_ids", "an array of token ids (0 to %d) is expected.", limits->vocab - 1);
+        out->stop_ids[out->n_stop_ids++] = (int32_t)json_integer_value(id);
+    }
+    return true;
+}
+
+static bool parse_stream(const json_fields *body, sampling_params *out)
+{
+    const json_t *options = NULL;
+    if (!json_fields_bool(body, "stream", &out->stream) || !json_fields_object(body, "stream_options", &options)) return false;
+    if (!options) return true;
+    if (!out->stream) return json_fields_fail(body, "stream_options", "is only allowed when stream is true.");
+    json_fields f = {options, "stream_options", body->error};
+    out->include_usage = true;
+    return json_fields_bool(&f, "include_usage", &out->include_usage) &&
+           json_fields_bool(&f, "continuous_usage_stats", &out->continuous_usage);
+}
+
+static bool parse_switches(const json_fields *body, sampling_params *out)
+{
+    return json_fields_bool(body, "ignore_eos", &out->ignore_eos) &&
+           json_fields_bool(body, "include_stop_str_in_output", &out->include_stop) &&
+           json_fields_bool(body, "skip_special_tokens", &out->skip_special) &&
+           json_fields_bool(body, "return_tokens_as_token_ids", &out->tokens_as_ids);
+}
+
+static bool parse_integers(const json_fields *body, sampling_params *out)
+{
+    int64_t n = 1, top_k = 0, min_tokens = 0, priority = 0, seed = 0;
+    if (!json_fields_int(body, "n", 1, SAMPLING_PARAMS_MAX_N, &n) || !json_fields_int(body, "top_k", -1, INT32_MAX, &top_k) ||
+        !json_fields_int(body, "min_tokens", 0, INT32_MAX, &min_tokens) ||
+        !json_fields_int(body, "priority", INT32_MIN, INT32_MAX, &priority) || !json_fields_int(body, "seed", INT64_MIN, INT64_MAX, &seed))
+        return false;
+    out->n = (int)n;
+    out->sampling.top_k = top_k < 0 ? 0 : (int32_t)top_k;
+    out->sampling.min_tokens = (int32_t)min_tokens;
+    out->priority = (int)priority;
+    out->has_seed = json_fields_get(body, "seed") != NULL;
+    out->seed = (uint64_t)seed;
+    return true;
+}
+
+bool sampling_params_parse(const json_fields *body, const request_limits *limits, sampling_params *out)
+{
+    static const char *const unsupported[] = {"bad_words",         "allowed_token_ids", "prompt_logprobs",   "use_beam_search",
+                                              "structured_outputs", "guided_json",      "guided_regex",      "guided_choice",
+                                              "guided_grammar",    "logits_processors", "truncate_prompt_tokens", NULL};
+    *out = (sampling_params){.sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1}, .max_tokens = -1, .skip_special = true};
+    bool good = sampling_params_refuse(body, unsupported) && parse_numbers(body, &out->sampling) && parse_integers(body, out) &&
+                parse_bias(body, limits, &out->sampling) && parse_stops(body, &out->stops) && parse_stop_ids(body, limits, out) &&
+                parse_stream(body, out) && parse_switches(body, out);
+    if (!good) sampling_params_free(out);
+    return good;
+}
+
+void sampling_params_free(sampling_params *p) { stop_set_free(&p->stops); }

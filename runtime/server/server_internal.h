@@ -1,0 +1,79 @@
+/* What the endpoints share. Internal to runtime/server. */
+#ifndef RUNTIME_SERVER_SERVER_INTERNAL_H
+#define RUNTIME_SERVER_SERVER_INTERNAL_H
+
+#include <event2/event.h>
+#include <pthread.h>
+
+#include "runtime/server/api_error.h"
+#include "runtime/server/api_keys.h"
+#include "runtime/server/http_server.h"
+#include "runtime/server/metrics.h"
+#include "runtime/server/sampling_params.h"
+#include "runtime/server/server.h"
+
+struct server {
+    engine *engine;             /* borrowed, as the next two */
+    const tokenizer *tokenizer;
+    const harmony *harmony;
+    char **names;               /* owned copies; the first is what answers bear */
+    int n_names;
+    api_keys keys;
+    request_limits limits;
+    int32_t stop_ids[ENGINE_MAX_STOP_IDS / 2]; /* harmony's and the model's */
+    int n_stop_ids;
+    int32_t end_of_text;        /* an end that is not worth a stop_reason; -1: none */
+    int64_t started;            /* Unix time */
+    metrics metrics;
+    int generations;            /* API calls whose sequences have not all finished */
+
+    struct event_base *base;
+    http_server *http;
+    struct event *engine_event, *control_event, *close_timer;
+    int control_fd;             /* an eventfd: server_close() has been called */
+    double close_seconds;       /* how long closing may take; once it has begun, the monotonic time of its end */
+    pthread_t thread;
+};
+
+/* server_open() with limits other than the defaults, for tests; its max_body is used, not that of the options. */
+status server_open_limits(const server_options *options, const http_limits *limits, engine *e, const tokenizer *t, const harmony *h,
+                          server **out, status_detail *detail);
+
+/* A request as the endpoints see it. */
+typedef struct route_call {
+    server *server;
+    http_exchange *exchange;
+    const http_head *head;
+    const char *tail; /* what follows the route's path, percent-decoded; "" for an exact match */
+    char *body;       /* may be edited */
+    size_t body_size;
+} route_call;
+
+/* The handler of http_server: finds the route, checks the key, calls the endpoint. */
+void routes_dispatch(void *user, http_exchange *x, const http_head *head, char *body, size_t size);
+void routes_fault(void *user, http_exchange *x, const http_fault *fault);
+
+/* Replies with an API error; 429 and 503 get Retry-After. */
+void routes_reply_error(http_exchange *x, const api_error *error);
+/* Replies 200 with the text, or 500 when it is not whole. Frees it. */
+void routes_reply_json(http_exchange *x, json_writer *w);
+
+/* Sets 404 when a request names a model that is not served. `name` NULL: any. */
+bool models_check(const server *s, const char *name, api_error *error);
+
+/* The endpoints. */
+void chat_endpoint(const route_call *call);
+void completion_endpoint(const route_call *call);
+void models_list_endpoint(const route_call *call);
+void models_one_endpoint(const route_call *call);
+void tokenize_endpoint(const route_call *call);
+void detokenize_endpoint(const route_call *call);
+void status_health_endpoint(const route_call *call);
+void status_version_endpoint(const route_call *call);
+void status_load_endpoint(const route_call *call);
+void status_metrics_endpoint(const route_call *call);
+
+/* Today as YYYY-MM-DD, local time. */
+void status_today(char out[11]);
+
+#endif

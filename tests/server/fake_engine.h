@@ -1,0 +1,21 @@
+/* An engine without a model: it says the token ids it was told to say, at the speed it was told, and remembers what was asked of it.
+ * Implements runtime/engine/engine.h as far as the server uses it. */
+#ifndef TESTS_SERVER_FAKE_ENGINE_H
+#define TESTS_SERVER_FAKE_ENGINE_H
+
+#include <jansson.h>
+
+#include "runtime/engine/engine.h"
+
+engine *fake_engine_open(int max_model_len, int32_t vocab);
+void fake_engine_close(engine *e);
+
+/* Keys, each optional: "scripts": [[ids], ...] for the sequences from now on, one after the other, the last one for all that follow;
+ * "repeat": a script begins anew at its end; "interval_ms" between two tokens; "max_queue"; "alive"; "draining" (which cuts what runs). */
+void fake_engine_set(engine *e, const json_t *orders);
+
+/* {"submitted": [...], "running": n}: a record per submission, with prompt, parameters, tokens given and whether it was cancelled. */
+json_t *fake_engine_report(engine *e);
+void fake_engine_forget(engine *e);
+
+#endif

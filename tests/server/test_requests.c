@@ -1,0 +1,229 @@
+/* Bodies -> typed requests: what is read, what is refused, and which field the error names. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/server/chat_request.h"
+#include "runtime/server/completion_request.h"
+#include "runtime/server/json_body.h"
+
+static const request_limits limits = {1000, 4096};
+
+static bool body_parse(const char *text, json_t **out, api_error *error)
+{
+    char *copy = strdup(text);
+    bool good = json_body_parse(copy, strlen(copy), out, error);
+    free(copy);
+    return good;
+}
+
+static bool chat(const char *text, chat_request *out, api_error *error)
+{
+    json_t *body;
+    return body_parse(text, &body, error) && chat_request_parse(body, &limits, out, error);
+}
+
+static bool completion(const char *text, completion_request *out, api_error *error)
+{
+    json_t *body;
+    return body_parse(text, &body, error) && completion_request_parse(body, &limits, out, error);
+}
+
+#define M "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
+
+static void test_refused_chat_fields(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *param;
+        int http;
+    } cases[] = {
+        {"{}", "messages", 400},
+        {"{\"messages\":[]}", "messages", 400},
+        {"{\"messages\":\"x\"}", "messages", 400},
+        {"{" M ",\"model\":3}", "model", 400},
+        {"{" M ",\"temperature\":\"hot\"}", "temperature", 400},
+        {"{" M ",\"temperature\":-0.1}", "temperature", 400},
+        {"{" M ",\"top_p\":0}", "top_p", 400},
+        {"{" M ",\"top_p\":1.01}", "top_p", 400},
+        {"{" M ",\"top_k\":-2}", "top_k", 400},
+        {"{" M ",\"n\":0}", "n", 400},
+        {"{" M ",\"n\":129}", "n", 400},
+        {"{" M ",\"n\":1.5}", "n", 400},
+        {"{" M ",\"n\":true}", "n", 400},
+        {"{" M ",\"max_tokens\":0}", "max_tokens", 400},
+        {"{" M ",\"max_completion_tokens\":1e300}", "max_completion_tokens", 400},
+        {"{" M ",\"seed\":1e30}", "seed", 400},
+        {"{" M ",\"stop\":\"\"}", "stop", 400},
+        {"{" M ",\"stop\":[1]}", "stop", 400},
+        {"{" M ",\"stop\":{}}", "stop", 400},
+        {"{" M ",\"stop_token_ids\":[1000]}", "stop_token_ids", 400},
+        {"{" M ",\"stop_token_ids\":[-1]}", "stop_token_ids", 400},
+        {"{" M ",\"logit_bias\":{\"1000\":1}}", "logit_bias", 400},
+        {"{" M ",\"logit_bias\":{\"a\":1}}", "logit_bias", 400},
+        {"{" M ",\"logit_bias\":{\"1\":\"a\"}}", "logit_bias", 400},
+        {"{" M ",\"logit_bias\":[1]}", "logit_bias", 400},
+        {"{" M ",\"stream\":\"yes\"}", "stream", 400},
+        {"{" M ",\"stream_options\":{}}", "stream_options", 400},
+        {"{" M ",\"stream\":true,\"stream_options\":{\"include_usage\":1}}", "stream_options.include_usage", 400},
+        {"{" M ",\"top_logprobs\":3}", "top_logprobs", 400},
+        {"{" M ",\"logprobs\":true,\"top_logprobs\":-2}", "top_logprobs", 400},
+        {"{" M ",\"logprobs\":true,\"top_logprobs\":21}", "top_logprobs", 400},
+        {"{" M ",\"tools\":[]}", "tools", 400},
+        {"{" M ",\"tools\":{}}", "tools", 400},
+        {"{" M ",\"tools\":[{\"type\":\"retrieval\"}]}", "tools[0].type", 400},
+        {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a b\"}}]}", "tools[0].function.name", 400},
+        {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\",\"parameters\":[]}}]}", "tools[0].function.parameters", 400},
+        {"{" M ",\"tool_choice\":\"auto\"}", "tool_choice", 400},
+        {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\"}}],\"tool_choice\":\"all\"}", "tool_choice", 400},
+        {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\"}}],\"tool_choice\":\"required\"}", "tool_choice", 501},
+        {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\"}}],\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"a\"}}}", "tool_choice", 501},
+        {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\"}}],\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"b\"}}}", "tool_choice.function.name", 400},
+        {"{" M ",\"response_format\":{\"type\":\"json_schema\"}}", "response_format.json_schema", 400},
+        {"{" M ",\"response_format\":{\"type\":\"xml\"}}", "response_format.type", 400},
+        {"{" M ",\"response_format\":\"json\"}", "response_format", 400},
+        {"{" M ",\"reasoning_effort\":\"none\"}", "reasoning_effort", 400},
+        {"{" M ",\"reasoning_effort\":3}", "reasoning_effort", 400},
+        {"{" M ",\"current_date\":\"today\"}", "current_date", 400},
+        {"{" M ",\"continue_final_message\":true}", "continue_final_message", 501},
+        {"{" M ",\"model\":\"a\\u0000b\"}", "model", 400},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        chat_request request;
+        api_error error = {0};
+        if (chat(cases[i].text, &request, &error)) fail_msg("%s was taken", cases[i].text);
+        if (strcmp(error.param, cases[i].param) || error.http != cases[i].http)
+            fail_msg("%s: %d about \"%s\" (%s), wanted %d about \"%s\"", cases[i].text, error.http, error.param, error.message, cases[i].http, cases[i].param);
+        assert_true(strlen(error.message) > 10);
+    }
+}
+
+static void test_null_and_unknown_fields_mean_nothing(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"model", "temperature", "top_p", "top_k", "min_p", "n", "max_tokens", "max_completion_tokens", "seed", "stop", "stop_token_ids", "logit_bias", "stream", "stream_options", "logprobs", "top_logprobs", "tools", "tool_choice", "response_format", "reasoning_effort", "user", "presence_penalty", "frequency_penalty", "repetition_penalty", "parallel_tool_calls", "never_heard_of", "include_reasoning", "min_tokens", "ignore_eos", "store", "metadata", "chat_template_kwargs", "current_date", "priority"};
+    buffer text = {0};
+    assert_true(buffer_append_text(&text, "{" M));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) assert_true(buffer_printf(&text, ",\"%s\":null", keys[i]));
+    assert_true(buffer_append_text(&text, "}"));
+    chat_request request;
+    api_error error = {0};
+    if (!chat(text.data, &request, &error)) fail_msg("%s", error.message);
+    assert_true(request.params.sampling.temperature == 1 && request.params.sampling.top_p == 1 && request.params.sampling.repetition_penalty == 1);
+    assert_int_equal(request.params.n, 1);
+    assert_int_equal(request.params.max_tokens, -1);
+    assert_int_equal(request.top_logprobs, -1);
+    assert_true(request.params.skip_special && request.include_reasoning && !request.params.stream && !request.params.has_seed);
+    chat_request_free(&request);
+    buffer_free(&text);
+}
+
+static void test_chat_fields_are_read(void **state)
+{
+    (void)state;
+    chat_request r;
+    api_error error = {0};
+    const char *text = "{" M ",\"temperature\":0,\"top_k\":-1,\"min_p\":0.25,\"n\":2.0,\"max_tokens\":5,\"max_completion_tokens\":7,\"seed\":-1,"
+                       "\"stop\":[\"a\",\"b\\u0000c\"],\"stop_token_ids\":[5,6],\"logit_bias\":{\"5\":-1000,\"6\":1.5},\"stream\":true,"
+                       "\"stream_options\":{},\"logprobs\":true,\"top_logprobs\":4,\"reasoning_effort\":\"high\",\"current_date\":\"2025-01-31\","
+                       "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":\"d\",\"parameters\":{}}}]}";
+    if (!chat(text, &r, &error)) fail_msg("%s", error.message);
+    assert_true(r.params.sampling.temperature == 0 && r.params.sampling.min_p == 0.25f);
+    assert_int_equal(r.params.sampling.top_k, 0);
+    assert_int_equal(r.params.n, 2);
+    assert_int_equal(r.params.max_tokens, 7);
+    assert_true(r.params.has_seed && r.params.seed == UINT64_MAX);
+    assert_int_equal(r.params.stops.n, 2);
+    assert_int_equal(r.params.stops.strings[1].size, 3);
+    assert_int_equal(r.params.n_stop_ids, 2);
+    assert_int_equal(r.params.sampling.n_bias, 2);
+    assert_true(r.params.sampling.bias_values[0] == -100 && r.params.sampling.bias_values[1] == 1.5f);
+    assert_true(r.params.stream && r.params.include_usage && !r.params.continuous_usage);
+    assert_int_equal(r.top_logprobs, 4);
+    assert_true(r.has_effort && r.effort == HARMONY_EFFORT_HIGH);
+    assert_string_equal(r.date, "2025-01-31");
+    assert_true(r.tools.n == 1 && r.tools.offered && !strcmp(r.tools.names[0], "f"));
+    chat_request_free(&r);
+}
+
+static void test_completion_prompts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int n; /* prompts; 0: refused */
+    } cases[] = {
+        {"{\"prompt\":\"x\"}", 1},      {"{\"prompt\":[\"x\",\"y\"]}", 2},  {"{\"prompt\":[1,2,3]}", 1}, {"{\"prompt\":[[1],[2,3]]}", 2},
+        {"{\"prompt\":\"\"}", 0},       {"{\"prompt\":[]}", 0},             {"{\"prompt\":[[]]}", 0},    {"{\"prompt\":[1,\"x\"]}", 0},
+        {"{\"prompt\":[1000]}", 0},     {"{\"prompt\":[-1]}", 0},           {"{\"prompt\":[1.5]}", 0},   {"{\"prompt\":{}}", 0},
+        {"{\"prompt\":null}", 0},       {"{\"prompt\":[null]}", 0},         {"{\"prompt\":[[1],\"x\",[[2]]]}", 0}, {"{}", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        completion_request r;
+        api_error error = {0};
+        bool good = completion(cases[i].text, &r, &error);
+        if (good != (cases[i].n > 0)) fail_msg("%s: %s", cases[i].text, good ? "taken" : error.message);
+        if (!good) assert_string_equal(error.param, "prompt");
+        if (!good) continue;
+        assert_int_equal(r.n_prompts, cases[i].n);
+        assert_int_equal(r.params.max_tokens, 16);
+        completion_request_free(&r);
+    }
+}
+
+static void test_bodies_that_are_no_objects(void **state)
+{
+    (void)state;
+    char *deep = malloc(200001);
+    memset(deep, '[', 200000);
+    deep[200000] = '\0';
+    const char *const texts[] = {"", "[]", "3", "{", "{\"a\":}", "\"x\"", "{\"a\":1}x", "{\"a\":\"\xff\"}", "{\"a\":99999999999999999999}", "{\"a\":1e999}", "{\"\\u0000\":1}", deep};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        json_t *body;
+        api_error error = {0};
+        if (body_parse(texts[i], &body, &error)) fail_msg("%s was taken", texts[i]);
+        assert_int_equal(error.http, 400);
+    }
+    free(deep);
+}
+
+static void test_lone_surrogates_are_replaced(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *text;
+    } cases[] = {
+        {"\\ud800", "\xEF\xBF\xBD"},
+        {"a\\udc00b", "a\xEF\xBF\xBD" "b"},
+        {"\\ud83d\\ude00", "\xF0\x9F\x98\x80"},
+        {"\\uD83D\\uD83D\\uDE00", "\xEF\xBF\xBD\xF0\x9F\x98\x80"},
+        {"\\ud800x\\udfff", "\xEF\xBF\xBDx\xEF\xBF\xBD"},
+        {"\\\\ud800", "\\ud800"},
+        {"\\ud800\\\\udc00", "\xEF\xBF\xBD\\udc00"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[128];
+        json_t *body;
+        api_error error = {0};
+        snprintf(text, sizeof text, "{\"a\":\"%s\"}", cases[i].json);
+        if (!body_parse(text, &body, &error)) fail_msg("%s: %s", text, error.message);
+        assert_string_equal(json_string_value(json_object_get(body, "a")), cases[i].text);
+        json_decref(body);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refused_chat_fields),        cmocka_unit_test(test_null_and_unknown_fields_mean_nothing),
+        cmocka_unit_test(test_chat_fields_are_read),       cmocka_unit_test(test_completion_prompts),
+        cmocka_unit_test(test_bodies_that_are_no_objects), cmocka_unit_test(test_lone_surrogates_are_replaced),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
