@@ -13,7 +13,14 @@
 enum { CONFIG_FILE_LIMIT = 4 << 20 };
 
 /* Bounds that keep every product of sizes far inside 64 bits. */
-enum { MAX_SIZE = 1 << 20, MAX_HEADS = 1 << 12, MAX_HEAD_DIM = 1 << 10, MAX_EXPERTS = 1 << 12, MAX_VOCAB = 1 << 24, MAX_POSITIONS = 1 << 24 };
+enum {
+    MAX_SIZE = 1 << 20,
+    MAX_HEADS = 1 << 12,
+    MAX_HEAD_DIM = 1 << 10,
+    MAX_EXPERTS = 1 << 12,
+    MAX_VOCAB = 1 << 24,
+    MAX_POSITIONS = 1 << 24
+};
 
 /* What every reader below needs to say where something is wrong. */
 typedef struct reader {
@@ -25,8 +32,8 @@ typedef struct reader {
 static status wrong(const reader *r, const char *key, const json_t *found, const char *allowed)
 {
     char *text = found ? json_dumps(found, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-    status result = status_fail(r->detail, STATUS_MODEL, "%s: field %s%s: found %.80s, allowed: %s", r->name, r->prefix, key,
-                                text ? text : "nothing", allowed);
+    status result = status_fail(r->detail, STATUS_MODEL, "%s: field %s%s: found %.80s, allowed: %s", r->name, r->prefix,
+                                key, text ? text : "nothing", allowed);
     free(text);
     return result;
 }
@@ -51,9 +58,18 @@ typedef struct field {
     double min, max;
 } field;
 
-#define INT_FIELD(key, required, member, min, max) {key, FIELD_INT, required, offsetof(model_config, member), min, max}
-#define FLOAT_FIELD(key, required, member, min, max) {key, FIELD_FLOAT, required, offsetof(model_config, member), min, max}
-#define DOUBLE_FIELD(key, required, member, min, max) {key, FIELD_DOUBLE, required, offsetof(model_config, member), min, max}
+#define INT_FIELD(key, required, member, min, max)                                                                     \
+    {                                                                                                                  \
+        key, FIELD_INT, required, offsetof(model_config, member), min, max                                             \
+    }
+#define FLOAT_FIELD(key, required, member, min, max)                                                                   \
+    {                                                                                                                  \
+        key, FIELD_FLOAT, required, offsetof(model_config, member), min, max                                           \
+    }
+#define DOUBLE_FIELD(key, required, member, min, max)                                                                  \
+    {                                                                                                                  \
+        key, FIELD_DOUBLE, required, offsetof(model_config, member), min, max                                          \
+    }
 
 static const field shared_fields[] = {
     INT_FIELD("num_hidden_layers", true, layers, 1, MODEL_MAX_LAYERS),
@@ -111,7 +127,8 @@ static status read_field(const reader *r, const json_t *object, const field *f, 
     double number = json_number_value(value);
     if (!value && !f->required) return STATUS_OK;
     if (!right || !(number >= f->min && number <= f->max)) {
-        snprintf(allowed, sizeof allowed, "%s from %.10g to %.10g", f->type == FIELD_INT ? "a whole number" : "a number", f->min, f->max);
+        snprintf(allowed, sizeof allowed, "%s from %.10g to %.10g",
+                 f->type == FIELD_INT ? "a whole number" : "a number", f->min, f->max);
         return wrong(r, f->key, value, allowed);
     }
     void *to = (char *)out + f->offset;
@@ -161,7 +178,8 @@ static status read_quantization(const reader *r, const json_t *root)
     const json_t *quantization = get(root, "quantization_config");
     reader inner = {r->name, "quantization_config.", r->detail};
     if (!json_is_object(quantization))
-        return wrong(r, "quantization_config", quantization, "an object with quant_method \"mxfp4\" (experts in other formats are not supported)");
+        return wrong(r, "quantization_config", quantization,
+                     "an object with quant_method \"mxfp4\" (experts in other formats are not supported)");
     return check_fixed(&inner, quantization, &method);
 }
 
@@ -188,7 +206,8 @@ static status read_layer_types(const reader *r, const json_t *root, model_config
     }
     if (!json_is_array(types)) return wrong(r, "layer_types", types, "a list");
     if (json_array_size(types) != (size_t)out->layers)
-        return status_fail(r->detail, STATUS_MODEL, "%s: field layer_types: found %zu entries, allowed: %d, one for each of num_hidden_layers",
+        return status_fail(r->detail, STATUS_MODEL,
+                           "%s: field layer_types: found %zu entries, allowed: %d, one for each of num_hidden_layers",
                            r->name, json_array_size(types), out->layers);
     for (int i = 0; i < out->layers; i++) {
         char key[32];
@@ -204,14 +223,18 @@ static status read_layer_types(const reader *r, const json_t *root, model_config
 }
 
 /* transformers `modeling_rope_utils.py` get_mscale. */
-static double yarn_scale(double factor, double mscale) { return factor <= 1.0 ? 1.0 : 0.1 * mscale * log(factor) + 1.0; }
+static double yarn_scale(double factor, double mscale)
+{
+    return factor <= 1.0 ? 1.0 : 0.1 * mscale * log(factor) + 1.0;
+}
 
 /* mscale and mscale_all_dim count only together and without attention_factor. */
 static status read_mscale(const reader *r, const json_t *rope, model_config *out)
 {
     const json_t *one = get(rope, "mscale"), *all = get(rope, "mscale_all_dim");
     if (one && !(json_number_value(one) >= 0 && json_is_number(one))) return wrong(r, "mscale", one, "a number from 0");
-    if (all && !(json_number_value(all) >= 0 && json_is_number(all))) return wrong(r, "mscale_all_dim", all, "a number from 0");
+    if (all && !(json_number_value(all) >= 0 && json_is_number(all)))
+        return wrong(r, "mscale_all_dim", all, "a number from 0");
     double a = json_number_value(one), b = json_number_value(all);
     if (out->rope_attention_factor == 0.0 && a > 0.0 && b > 0.0)
         out->rope_attention_factor = yarn_scale(out->rope_factor, a) / yarn_scale(out->rope_factor, b);
@@ -226,7 +249,8 @@ static status read_yarn(const reader *r, const json_t *rope, model_config *out)
     out->rope_original_context = out->max_positions;
     out->rope_truncate = true; /* transformers' default; the published models say false */
     STATUS_TRY(read_fields(r, rope, yarn_fields, COUNT(yarn_fields), out));
-    if (out->rope_beta_fast < out->rope_beta_slow) return wrong(r, "beta_fast", get(rope, "beta_fast"), "a number not below beta_slow");
+    if (out->rope_beta_fast < out->rope_beta_slow)
+        return wrong(r, "beta_fast", get(rope, "beta_fast"), "a number not below beta_slow");
     if (truncate && !json_is_boolean(truncate)) return wrong(r, "truncate", truncate, "true or false");
     if (truncate) out->rope_truncate = json_is_true(truncate);
     return read_mscale(r, rope, out);
@@ -241,7 +265,8 @@ static status check_whole_heads(const reader *r, const json_t *object)
 
 static status read_rope(const reader *r, const json_t *root, model_config *out)
 {
-    const json_t *parameters = get(root, "rope_parameters"), *rope = parameters ? parameters : get(root, "rope_scaling");
+    const json_t *parameters = get(root, "rope_parameters"),
+                 *rope = parameters ? parameters : get(root, "rope_scaling");
     const char *key = parameters ? "rope_parameters" : "rope_scaling";
     reader inner = {r->name, parameters ? "rope_parameters." : "rope_scaling.", r->detail};
     bool theta_inside = get(rope, "rope_theta") != NULL;
@@ -269,7 +294,8 @@ static status read_eos(const reader *r, const json_t *root, model_config *out)
     int32_t ids[MODEL_MAX_EOS];
     if (!eos) return STATUS_OK;
     if (n > MODEL_MAX_EOS)
-        return status_fail(r->detail, STATUS_MODEL, "%s: field eos_token_id: found %zu ids, allowed: at most %d", r->name, n, MODEL_MAX_EOS);
+        return status_fail(r->detail, STATUS_MODEL, "%s: field eos_token_id: found %zu ids, allowed: at most %d",
+                           r->name, n, MODEL_MAX_EOS);
     for (size_t i = 0; i < n; i++) {
         const json_t *id = json_is_array(eos) ? json_array_get(eos, i) : eos;
         json_int_t value = json_integer_value(id);
@@ -304,7 +330,8 @@ static status read_original(const reader *r, const json_t *root, model_config *o
         return wrong(r, "rope_ntk_beta", get(root, "rope_ntk_beta"), "a number not below rope_ntk_alpha");
     double positions = out->rope_original_context * out->rope_factor;
     if (positions > MAX_POSITIONS)
-        return wrong(r, "rope_scaling_factor", get(root, "rope_scaling_factor"), "a factor whose product with initial_context_length is at most 16777216");
+        return wrong(r, "rope_scaling_factor", get(root, "rope_scaling_factor"),
+                     "a factor whose product with initial_context_length is at most 16777216");
     out->max_positions = (int)positions;
     out->original_layout = true;
     alternate_layers(out);
@@ -314,18 +341,24 @@ static status read_original(const reader *r, const json_t *root, model_config *o
 static status check_shape(const reader *r, const model_config *c)
 {
     if (c->q_heads % c->kv_heads != 0)
-        return status_fail(r->detail, STATUS_MODEL, "%s: field num_attention_heads: found %d, allowed: a multiple of num_key_value_heads (%d)",
+        return status_fail(r->detail, STATUS_MODEL,
+                           "%s: field num_attention_heads: found %d, allowed: a multiple of num_key_value_heads (%d)",
                            r->name, c->q_heads, c->kv_heads);
     if (c->head_dim % 2 != 0)
-        return status_fail(r->detail, STATUS_MODEL, "%s: field head_dim: found %d, allowed: even numbers", r->name, c->head_dim);
+        return status_fail(r->detail, STATUS_MODEL, "%s: field head_dim: found %d, allowed: even numbers", r->name,
+                           c->head_dim);
     if (c->hidden % 32 != 0)
-        return status_fail(r->detail, STATUS_MODEL, "%s: field hidden_size: found %d, allowed: multiples of 32 (MXFP4 blocks)", r->name, c->hidden);
+        return status_fail(r->detail, STATUS_MODEL,
+                           "%s: field hidden_size: found %d, allowed: multiples of 32 (MXFP4 blocks)", r->name,
+                           c->hidden);
     if (c->intermediate % 32 != 0)
-        return status_fail(r->detail, STATUS_MODEL, "%s: field intermediate_size: found %d, allowed: multiples of 32 (MXFP4 blocks)", r->name,
+        return status_fail(r->detail, STATUS_MODEL,
+                           "%s: field intermediate_size: found %d, allowed: multiples of 32 (MXFP4 blocks)", r->name,
                            c->intermediate);
     if (c->experts_per_token > c->experts)
-        return status_fail(r->detail, STATUS_MODEL, "%s: field %s: found %d, allowed: at most the number of experts (%d)", r->name,
-                           c->original_layout ? "experts_per_token" : "num_experts_per_tok", c->experts_per_token, c->experts);
+        return status_fail(
+            r->detail, STATUS_MODEL, "%s: field %s: found %d, allowed: at most the number of experts (%d)", r->name,
+            c->original_layout ? "experts_per_token" : "num_experts_per_tok", c->experts_per_token, c->experts);
     return STATUS_OK;
 }
 
@@ -333,7 +366,8 @@ static status load(const reader *r, const char *json, size_t size, json_t **out)
 {
     json_error_t error;
     json_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, &error);
-    if (!root) return status_fail(r->detail, STATUS_MODEL, "%s:%d: not valid JSON: %s", r->name, error.line, error.text);
+    if (!root)
+        return status_fail(r->detail, STATUS_MODEL, "%s:%d: not valid JSON: %s", r->name, error.line, error.text);
     if (!json_is_object(root)) {
         json_decref(root);
         return status_fail(r->detail, STATUS_MODEL, "%s: a JSON object is expected", r->name);
@@ -358,7 +392,8 @@ status model_config_parse(const char *json, size_t size, const char *name, model
     return result;
 }
 
-status model_config_parse_generation(const char *json, size_t size, const char *name, model_config *config, status_detail *detail)
+status model_config_parse_generation(const char *json, size_t size, const char *name, model_config *config,
+                                     status_detail *detail)
 {
     reader r = {name, "", detail};
     json_t *root = NULL;
@@ -373,7 +408,9 @@ status model_config_read(const char *dir, model_config *out, status_detail *deta
     char path[PATH_MAX];
     model_config config;
     buffer text = {0};
-    const char *name = model_file_exists(dir, "config.json") || !model_file_exists(dir, "original/config.json") ? "config.json" : "original/config.json";
+    const char *name = model_file_exists(dir, "config.json") || !model_file_exists(dir, "original/config.json")
+                           ? "config.json"
+                           : "original/config.json";
     STATUS_TRY(model_file_path(path, sizeof path, dir, name, detail));
     STATUS_TRY(model_file_read(path, CONFIG_FILE_LIMIT, &text, detail));
     status result = model_config_parse(text.data ? text.data : "", text.size, path, &config, detail);
@@ -382,7 +419,8 @@ status model_config_read(const char *dir, model_config *out, status_detail *deta
         buffer_free(&text);
         result = model_file_path(path, sizeof path, dir, "generation_config.json", detail);
         if (result == STATUS_OK) result = model_file_read(path, CONFIG_FILE_LIMIT, &text, detail);
-        if (result == STATUS_OK) result = model_config_parse_generation(text.data ? text.data : "", text.size, path, &config, detail);
+        if (result == STATUS_OK)
+            result = model_config_parse_generation(text.data ? text.data : "", text.size, path, &config, detail);
     }
     buffer_free(&text);
     if (result == STATUS_OK) *out = config;

@@ -22,8 +22,8 @@ static void ramp_ends(const model_config *c, double *low, double *high)
     if (*low == *high) *high += 0.001;
 }
 
-/* In F32 step by step, as the references do it: at position 1e5 one unit in the last place of a frequency is 0.006 rad, so a more exact
- * frequency would be a different model. */
+/* In F32 step by step, as the references do it: at position 1e5 one unit in the last place of a frequency is 0.006 rad,
+ * so a more exact frequency would be a different model. */
 static float inverse_frequency(const model_config *c, int pair, double low, double high)
 {
     float wavelength = powf((float)c->rope_theta, (float)(2 * pair) / (float)c->head_dim);
