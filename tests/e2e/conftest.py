@@ -20,8 +20,7 @@ START_SECONDS = 60
 
 def environment():
     env = dict(os.environ)
-    env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
-               OMPI_MCA_odls_base_sigkill_timeout="20")
+    env.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1")
     env.setdefault("OMP_NUM_THREADS", "1")
     return env
 
@@ -71,9 +70,9 @@ class Server:
         return [int(pid) for pid, _, name in rows if pid in tree and name.strip() == "gptoss-tp"]
 
     def stop(self, seconds=30):
-        """Asks it to drain and returns the exit code."""
+        """Asks it to drain and returns the exit code. mpirun passes SIGUSR1 on; a SIGTERM would have it kill the ranks soon after."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGUSR1)
         try:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:

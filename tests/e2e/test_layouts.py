@@ -16,8 +16,8 @@ def prompts():
     return made + [shared + [draw.randrange(4000) for _ in range(n)] for n in (1, 20, 60)]
 
 
-def greedy(server, prompt):
-    body = {"prompt": prompt, "max_tokens": 24, "temperature": 0, "ignore_eos": True, "logprobs": 0, "return_tokens_as_token_ids": True}
+def greedy(server, prompt, max_tokens=24):
+    body = {"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": True, "logprobs": 0, "return_tokens_as_token_ids": True}
     answer = requests.post(server.url + "/v1/completions", json=body, timeout=120)
     assert answer.status_code == 200, answer.text
     return answer.json()["choices"][0]["logprobs"]["tokens"]
@@ -51,10 +51,13 @@ def test_chunked_prefill_agrees(start, reference):
     assert all_greedy(server, together=True) == reference
 
 
-def test_preemption_agrees(start, reference):
-    """A cache far too small for all sequences at once: they are preempted and recomputed."""
-    server = start(2, "--max-model-len", "400", "--set", "engine.kv_cache=1MiB")
-    assert all_greedy(server, together=True) == reference
-    metrics = requests.get(server.url + "/metrics", timeout=10).text
-    preempted = [float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("vllm:num_preemptions_total")]
-    print("preemptions", preempted)
+def test_preemption_agrees(start):
+    """Sequences that grow beyond a small cache are preempted and recomputed, and say what they would have said."""
+    small = start(2, "--max-model-len", "400", "--set", "engine.kv_cache=2200KiB", "--set", "engine.max_tokens_per_step=64")
+    large = start(2)
+    starts = [[i] * 8 for i in range(1, 7)]
+    with concurrent.futures.ThreadPoolExecutor(len(starts)) as pool:
+        answers = [list(pool.map(lambda p, s=server: greedy(s, p, 350), starts)) for server in (small, large)]
+    assert answers[0] == answers[1]
+    metrics = requests.get(small.url + "/metrics", timeout=10).text
+    assert [float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("vllm:num_preemptions_total")][0] > 0
