@@ -36,7 +36,7 @@ static const void *find(const safetensors *s, int index, const char *part, int c
 
 static bool read_prompt(const safetensors *s, int index, golden_prompt *p)
 {
-    int targets, logprobs, gaps;
+    int targets = 0, logprobs = 0, gaps = 0;
     p->ids = find(s, index, "ids", 1, &p->n);
     p->positions = find(s, index, "positions", 1, &p->n_positions);
     p->targets = find(s, index, "targets", GOLDEN_TARGETS, &targets);
