@@ -23,7 +23,8 @@ typedef void (*world_lost_fn)(void *user, int lost_rank, bool speaks);
 
 /* Joins the job: MPI when a launcher started us (OMPI_COMM_WORLD_SIZE, PMIX_RANK, PMI_RANK or SLURM_PROCID in the environment),
  * otherwise a world of one without MPI. Connects every rank with rank 0 by a watch socket, over loopback or a Unix socket on one
- * host and TCP between hosts. Collective. The calling thread becomes the one that may call comm (MPI_THREAD_FUNNELED). */
+ * host and TCP between hosts. Collective. The calling thread becomes the one that may call comm (MPI_THREAD_FUNNELED).
+ * A failure is the same on all ranks; the detail is empty on all but the one that should print it. Once per process. */
 status world_open(world_lost_fn lost, void *user, world **out, status_detail *detail);
 /* Says goodbye and finalises MPI. Collective. NULL is allowed. */
 void world_close(world *w);
@@ -42,13 +43,20 @@ status world_min_i64(world *w, int64_t *value, status_detail *detail); /* in pla
 void world_barrier(world *w);
 
 /* Agreement on success: every rank passes its own status; all get STATUS_OK when all did. Otherwise every rank gets the status and the
- * detail of the lowest failing rank, and *speaks is true on rank 0 alone, so that exactly one line is printed. */
+ * detail of the lowest failing rank ("rank N: " in front unless N is 0), and *speaks is true on rank 0 alone, so that exactly one line
+ * is printed. */
 status world_agree(world *w, status mine, status_detail *detail, bool *speaks);
 
 /* Waiting without spinning. Ranks other than 0 call world_park() and sleep in the kernel until rank 0 calls world_wake(), which wakes
  * them all and never blocks. A wake that comes before the park is not lost. One wake answers one park. */
 void world_park(world *w);
 void world_wake(world *w);
+
+/* A rank tells rank 0 that it got a signal. Async-signal-safe, never blocks; on rank 0 itself it does nothing. Notices are not merged: `fn` runs
+ * on rank 0 once for each, on the watch's thread, with the rank it came from. */
+void world_signal_zero(world *w);
+/* [rank 0] Sets what runs; notices that came before are delivered then. NULL ends it: no call of `fn` is under way once it returns. */
+void world_on_signal(world *w, void (*fn)(void *user, int from_rank), void *user);
 
 /* ---- a group of ranks ------------------------------------------------------------------------------------------- */
 

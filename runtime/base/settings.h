@@ -1,6 +1,6 @@
 /* The configuration of a deployment, typed: what the YAML file, the flags and the defaults together say.
  *
- * Every option is one row of the table in settings.c: key, type, default, range, help, destination. The table feeds the YAML reader,
+ * Every option is one row of the table in settings_table.c: key, type, default, range, help, destination. The table feeds the YAML reader,
  * the flags, `--set` and `--help`.
  */
 #ifndef RUNTIME_BASE_SETTINGS_H
@@ -74,8 +74,11 @@ status settings_read_yaml(settings *s, const char *name, const char *data, size_
 status settings_set(settings *s, const char *origin, const char *key, const char *value, status_detail *detail);
 
 /* Takes what it knows out of argv (flags of the table, --set) and moves the rest to the front; *argc becomes the rest's count.
- * "--flag value" and "--flag=value" both work; "--" ends the flags. */
+ * "--flag value" and "--flag=value" both work; "--" ends the flags and stays in the rest, as argv[0] does. A list is separated by commas. */
 status settings_take_flags(settings *s, int *argc, char **argv, status_detail *detail);
+
+/* The flag of the table (or --set) that is closest to a mistyped one. Never NULL. */
+const char *settings_nearest_flag(const char *given);
 
 /* After file and flags: what only shows once all is known (ranges between options, model.names from path). */
 status settings_finish(settings *s, status_detail *detail);

@@ -1,0 +1,169 @@
+/* The engine over the fake model on all ranks of a job, in every split into data-parallel groups. Run under mpirun; alone it is a world of one. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "runtime/base/log.h"
+#include "tests/engine/engine_bench.h"
+
+static world *the_world;
+
+static double seconds_now(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void every_split_answers_the_same(void **state)
+{
+    (void)state;
+    int ranks = world_size(the_world);
+    for (int groups = 1; groups <= ranks; groups *= 2) {
+        for (int round = 0; round < 4; round++) {
+            engine_bench b = engine_bench_default();
+            b.model.groups = groups;
+            b.model.asynchronous = round & 1;
+            b.model.max_sequences = 6;
+            if (round & 2) b.engine.kv_cache_bytes = engine_bench_bytes(70); /* preemptions */
+            b.profile.cancel_percent = round & 2 ? 10 : 0;
+            b.profile.most_tokens = 60;
+            b.pause_us = 200;
+            b.seed = (uint64_t)round + 20;
+            engine_bench_result r = engine_bench_run(the_world, &b);
+            if (r.run != STATUS_OK) fail_msg("%d groups, round %d: engine_run: %s", groups, round, r.detail.text);
+            if (*r.problem) fail_msg("%d groups, round %d: %s", groups, round, r.problem);
+            assert_true(r.counts.most_sequences > 1); /* no group stood idle */
+        }
+    }
+}
+
+/* Plans longer than one broadcast: long prompts, penalties, many sequences. */
+static void long_plans_arrive_whole(void **state)
+{
+    (void)state;
+    engine_bench b = engine_bench_default();
+    b.model.max_tokens = 900;
+    b.model.max_positions = 900;
+    b.profile.most_prompt = 800;
+    b.n_cases = 20;
+    engine_bench_result r = engine_bench_run(the_world, &b);
+    assert_int_equal(r.run, STATUS_OK);
+    assert_string_equal(r.problem, "");
+    assert_true(r.counts.most_tokens > 512);
+}
+
+/* A failure that rank 0 sees, of its own or out of the results of another group, ends the run on every rank, with one reason. */
+static void a_failure_ends_it_everywhere(void **state)
+{
+    (void)state;
+    int ranks = world_size(the_world);
+    for (int round = 0; round < 4; round++) {
+        engine_bench b = engine_bench_default();
+        b.model.groups = ranks;
+        b.model.asynchronous = round & 1;
+        b.model.fail_results_at = 9;
+        b.model.fail_rank = round & 2 ? ranks - 1 : 0;
+        engine_bench_result r = engine_bench_run(the_world, &b);
+        assert_int_equal(r.run, STATUS_MACHINE);
+        assert_non_null(strstr(r.detail.text, "the fake device lost its results"));
+        if (world_rank(the_world) == 0 && *r.problem) assert_non_null(strstr(r.problem, "refused")); /* what was submitted afterwards */
+    }
+}
+
+/* ---- idle ------------------------------------------------------------------------------------------------------- */
+
+enum { WAKES = 15 };
+
+typedef struct idler {
+    engine *engine;
+    double first_token[WAKES]; /* seconds from submission */
+    double cpu_share;          /* of a core, by this process, while nothing was asked */
+} idler;
+
+static int by_value(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
+
+/* On every rank, next to the engine's thread. */
+static void *sit_idle_then_ask(void *user)
+{
+    idler *i = user;
+    const int32_t prompt[] = {3, 1, 4, 1, 5};
+    engine_request r = {.prompt = prompt, .n_prompt = 5, .max_tokens = 3, .top_logprobs = -1, .prompt_logprobs = -1,
+                        .sampling = {.top_p = 1, .repetition_penalty = 1}};
+    usleep(100000); /* until all are parked */
+    double cpu = seconds_now(CLOCK_PROCESS_CPUTIME_ID), wall = seconds_now(CLOCK_MONOTONIC);
+    usleep(1000000);
+    i->cpu_share = (seconds_now(CLOCK_PROCESS_CPUTIME_ID) - cpu) / (seconds_now(CLOCK_MONOTONIC) - wall);
+    if (world_rank(the_world) != 0) return NULL;
+    usleep(200000); /* the others measure a little later */
+    for (int k = 0; k < WAKES; k++) {
+        uint64_t id;
+        engine_event event;
+        bool first = true;
+        usleep(30000);
+        double begin = seconds_now(CLOCK_MONOTONIC);
+        if (engine_submit(i->engine, &r, &id, NULL) != STATUS_OK) break;
+        while (client_poll(i->engine, &event, 1, 20) && event.kind != ENGINE_EVENT_FINISH) {
+            if (first) i->first_token[k] = seconds_now(CLOCK_MONOTONIC) - begin;
+            first = false;
+        }
+    }
+    engine_shutdown(i->engine, 5);
+    return NULL;
+}
+
+static void idle_ranks_cost_nothing_and_wake_at_once(void **state)
+{
+    (void)state;
+    model *m;
+    engine *e;
+    engine_bench b = engine_bench_default();
+    b.model.groups = world_size(the_world);
+    engine_bench_open(the_world, &b, &m, &e);
+    world_barrier(the_world);
+    idler i = {.engine = e};
+    pthread_t thread;
+    pthread_create(&thread, NULL, sit_idle_then_ask, &i);
+    assert_int_equal(engine_run(e, NULL), STATUS_OK);
+    pthread_join(thread, NULL);
+    print_message("rank %d: %.2f %% of a core while idle\n", world_rank(the_world), 100 * i.cpu_share);
+    assert_true(i.cpu_share < 0.02);
+    if (world_rank(the_world) == 0) {
+        qsort(i.first_token, WAKES, sizeof *i.first_token, by_value);
+        print_message("first token after idle: %.3f ms median, %.3f ms worst\n", 1e3 * i.first_token[WAKES / 2],
+                      1e3 * i.first_token[WAKES - 1]);
+        /* The best third: other work on the machine's cores delays single wake-ups, but not a third of them. */
+        assert_true(i.first_token[0] > 0 && i.first_token[WAKES / 3] < 0.005);
+    }
+    engine_bench_close(m, e);
+}
+
+static void lost(void *user, int rank, bool speaks)
+{
+    (void)user, (void)rank, (void)speaks;
+    _exit(5); /* another rank failed its test */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_split_answers_the_same),
+        cmocka_unit_test(long_plans_arrive_whole),
+        cmocka_unit_test(a_failure_ends_it_everywhere),
+        cmocka_unit_test(idle_ranks_cost_nothing_and_wake_at_once),
+    };
+    status_detail detail;
+    log_configure(LOG_WARN, false, 0, 1);
+    if (world_open(lost, NULL, &the_world, &detail) != STATUS_OK) return 1;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failed) _exit(1); /* the ranks no longer agree on what comes next */
+    world_close(the_world);
+    return 0;
+}
