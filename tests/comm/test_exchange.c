@@ -159,7 +159,7 @@ static void check_round(const trial *t, const group *g, exchange *x)
     for (size_t i = 0; i < mine; i++) put(rows, i, s->type, b.rows[i]);
     memset(out, 0x7f, mine * 4 + 1);
     exchange_rows got;
-    ranks_assert_ok(exchange_dispatch(x, b.n_rows, rows, b.experts, b.weights, &got, &detail), &detail);
+    ranks_assert_ok(exchange_dispatch(x, b.n_rows, s->max_rows, rows, b.experts, b.weights, &got, &detail), &detail);
     check_received(t, g, &got);
     void *returned = malloc((size_t)got.n_rows * (size_t)s->row_size * 4 + 1);
     run_experts(s, &got, returned);
@@ -233,14 +233,14 @@ static void empty_rounds_and_rows_work(void **state)
     exchange *x;
     exchange_rows got;
     ranks_assert_ok(exchange_open(g.c, &shape, &x, &detail), &detail);
-    ranks_assert_ok(exchange_dispatch(x, 0, NULL, NULL, NULL, &got, &detail), &detail);
+    ranks_assert_ok(exchange_dispatch(x, 0, 0, NULL, NULL, NULL, &got, &detail), &detail);
     assert_int_equal(got.n_rows, 0);
     ranks_assert_ok(exchange_combine(x, NULL, NULL, &detail), &detail);
 
     const float row[3] = {1, 2, 3}, weights[2] = {1, 1};
     const int32_t experts[2] = {-1, -1};
     float out[3] = {9, 9, 9};
-    ranks_assert_ok(exchange_dispatch(x, 1, row, experts, weights, &got, &detail), &detail);
+    ranks_assert_ok(exchange_dispatch(x, 1, 1, row, experts, weights, &got, &detail), &detail);
     assert_int_equal(got.n_rows, 0);
     ranks_assert_ok(exchange_combine(x, NULL, out, &detail), &detail);
     for (int j = 0; j < 3; j++) assert_true(out[j] == 0);
@@ -282,11 +282,11 @@ static void one_wrong_rank_stops_no_other(void **state)
     for (int culprit = 0; culprit < g.n; culprit++) {
         bool me = g.rank == culprit;
         const int32_t experts[2] = {0, me ? 12 : 11};
-        status code = exchange_dispatch(x, 1, rows, experts, weights, &got, &detail);
+        status code = exchange_dispatch(x, 1, 23, rows, experts, weights, &got, &detail);
         assert_int_equal(code, me ? STATUS_INTERNAL : STATUS_PEER);
         assert_non_null(strstr(detail.text, me ? "expert 12" : "wrong arguments"));
         assert_int_equal(exchange_combine(x, NULL, NULL, &detail), STATUS_INTERNAL);
-        code = exchange_dispatch(x, me ? 24 : 0, rows, experts, weights, &got, &detail);
+        code = exchange_dispatch(x, me ? 24 : 0, 23, rows, experts, weights, &got, &detail);
         assert_int_equal(code, me ? STATUS_INTERNAL : STATUS_PEER);
     }
     trial t = {.shape = shape, .seed = 5, .exact = true};

@@ -19,7 +19,7 @@ engine_bench engine_bench_default(void)
         .model = {.groups = 1, .vocab = 61, .window = 10, .block_tokens = 4, .max_positions = 256, .max_tokens = 64, .max_sequences = 16,
                   .block_bytes = {FULL_BYTES, 8}},
         .engine = {.kv_cache_bytes = engine_bench_bytes(1200), .prefix_cache = true, .max_queue = 64},
-        .profile = {.most_prompt = 150, .most_tokens = 40, .shared_percent = 60, .levels = 1},
+        .profile = {.most_prompt = 150, .most_tokens = 40, .shared_percent = 60, .score_percent = 20, .levels = 1},
         .n_cases = 60,
         .most_open = 24,
         .pause_us = 0,

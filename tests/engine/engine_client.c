@@ -96,7 +96,7 @@ void client_case_make(client_case *cases, int i, test_random *random, const clie
     for (int k = 0; k < r->n_stop_ids; k++) r->stop_ids[k] = test_random_range(random, 0, p->vocab + 5);
     r->ignore_stop = test_random_chance(random, 20);
     r->top_logprobs = test_random_chance(random, 30) ? test_random_range(random, 0, 5) : -1;
-    r->prompt_logprobs = test_random_chance(random, 20) ? test_random_range(random, 0, 5) : -1;
+    r->prompt_logprobs = test_random_chance(random, p->score_percent) ? test_random_range(random, 0, 5) : -1;
     r->priority = test_random_range(random, 1, p->levels);
     r->user = c;
     c->cancel_after = test_random_chance(random, p->cancel_percent) ? test_random_range(random, 0, 10) : -1;

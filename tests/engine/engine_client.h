@@ -28,6 +28,7 @@ typedef struct client_profile {
     int vocab, window, max_model_len;
     int most_prompt, most_tokens;
     int shared_percent; /* prompts that begin like an earlier case */
+    int score_percent;  /* prompts whose log-probabilities are wanted */
     int cancel_percent;
     int levels;         /* priorities */
 } client_profile;

@@ -80,17 +80,39 @@ static void without_a_prefix_cache_nothing_comes_from_it(void **state)
 static void preempted_ones_answer_the_same(void **state)
 {
     (void)state;
-    for (int round = 0; round < 8; round++) {
+    for (int round = 0; round < 4; round++) {
         engine_bench b = engine_bench_default();
         b.model.asynchronous = round & 1;
         b.engine.prefix_cache = round & 2;
         b.engine.kv_cache_bytes = engine_bench_bytes(70); /* 280 tokens for up to 16 of 210 */
         b.profile.levels = 3;
         b.profile.most_prompt = 60;
-        if (round & 4) b.model.max_tokens = 30; /* in the midst of their prompts, too */
         b.profile.most_tokens = 150;
         b.n_cases = 150;
         b.seed = (uint64_t)round + 5;
+        engine_bench_result r = run_clean(&b);
+        print_message("%d preemptions, %d tokens computed again\n", (int)r.stats.preemptions, (int)r.stats.prompt_tokens_recomputed);
+        assert_true(r.stats.preemptions > 10 && r.stats.prompt_tokens_recomputed > 100);
+    }
+}
+
+/* Prompts so slow that older sequences outgrow the cache meanwhile: scoring goes on where it stopped, in the middle of a chunk. */
+static void preempted_in_their_prompts_too(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 4; round++) {
+        engine_bench b = engine_bench_default();
+        b.model.asynchronous = round & 1;
+        b.model.max_sequences = 6;
+        b.model.max_tokens = 7;
+        b.engine.prefix_cache = round & 2;
+        b.engine.kv_cache_bytes = engine_bench_bytes(70);
+        b.profile.most_prompt = 120;
+        b.profile.most_tokens = 150;
+        b.profile.score_percent = 100;
+        b.profile.shared_percent = 20;
+        b.n_cases = 150;
+        b.seed = (uint64_t)round + 40;
         engine_bench_result r = run_clean(&b);
         print_message("%d preemptions, %d tokens computed again\n", (int)r.stats.preemptions, (int)r.stats.prompt_tokens_recomputed);
         assert_true(r.stats.preemptions > 5 && r.stats.prompt_tokens_recomputed > 100);
@@ -173,6 +195,7 @@ int main(void)
         cmocka_unit_test(the_smallest_chunks_too),
         cmocka_unit_test(without_a_prefix_cache_nothing_comes_from_it),
         cmocka_unit_test(preempted_ones_answer_the_same),
+        cmocka_unit_test(preempted_in_their_prompts_too),
         cmocka_unit_test(sliding_blocks_short_as_well),
         cmocka_unit_test(cancellations_disturb_nobody),
         cmocka_unit_test(random_sizes),

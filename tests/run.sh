@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, runs everything, and ends with a summary. Exit code 0 only if all passed.
+#   tests/run.sh                  all parts: release asan fuzz python
+#   tests/run.sh --only PARTS     some of them, separated by commas
+#   tests/run.sh --long           more fuzzing inputs, and the tests that $GPTOSS_LONG asks for
+#   tests/run.sh --gpu            the tests that need a GPU as well
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. launch/packages.sh
+
+parts="release,asan,fuzz,python"
+long=0
+gpu=0
+while [ $# -gt 0 ]; do
+    case $1 in
+    --only) parts=${2:?--only needs parts: release, asan, fuzz, python}; shift ;;
+    --only=*) parts=${1#--only=} ;;
+    --long) long=1 ;;
+    --gpu) gpu=1 ;;
+    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "unknown argument $1; see tests/run.sh --help" >&2; exit 2 ;;
+    esac
+    shift
+done
+for part in ${parts//,/ }; do
+    case $part in
+    release | asan | fuzz | python) ;;
+    *) echo "--only: found '$part', allowed are release, asan, fuzz, python" >&2; exit 2 ;;
+    esac
+done
+wants() { case ",$parts," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
+
+LOGS=build/logs
+mkdir -p $LOGS
+began=$SECONDS
+failed=0
+summary=""
+fuzz_runs=20000
+if [ $long -eq 1 ]; then
+    export GPTOSS_LONG=1
+    fuzz_runs=2000000
+fi
+if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
+export OMPI_MCA_rmaps_base_oversubscribe=1
+export UBSAN_OPTIONS=print_stacktrace=1
+# What Open MPI itself never frees is no leak of ours.
+export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
+export GPTOSS_TESTS_DIR=$PWD/tests
+
+# step NAME COMMAND...: runs it into a log; the end of the log is shown only if it fails.
+step() {
+    local name=$1 start=$SECONDS code=0
+    shift
+    printf '%-22s' "$name"
+    "$@" >"$LOGS/$name.log" 2>&1 || code=$?
+    if [ $code -eq 0 ]; then
+        printf 'ok      %4d s\n' $((SECONDS - start))
+    else
+        printf 'FAILED  %4d s   %s\n' $((SECONDS - start)) "$LOGS/$name.log"
+        tail -n 60 "$LOGS/$name.log"
+        failed=$((failed + 1))
+    fi
+    return $code
+}
+
+note() { summary="$summary$(printf '%-22s%s' "$1" "$2")"$'\n'; }
+
+# Of a ctest log: programs, and the cmocka cases inside them.
+count_ctest() {
+    local programs cases bad
+    programs=$(sed -n 's/.*tests failed out of \([0-9]*\)$/\1/p' "$1" | tail -n 1)
+    cases=$(sed -n 's/.*\[  PASSED  \] \([0-9]*\) test(s)\..*/\1/p' "$1" | awk '{ n += $1 } END { print n + 0 }')
+    bad=$(sed -n 's/.*, \([0-9]*\) tests failed out of.*/\1/p' "$1" | tail -n 1)
+    echo "${programs:-0} programs, $cases cases passed, ${bad:-?} programs failed"
+}
+
+build() { cmake --preset "$1" "${@:2}" && cmake --build --preset "$1"; }
+
+# ctest -V keeps the counts of cases in the log.
+run_ctest() { ctest --test-dir "build/$1" -V --timeout 300; }
+
+run_python() {
+    build/venv/bin/python -m pytest tests -q -rs --durations=5 -p no:cacheprovider
+}
+
+make_venv() {
+    local stamp=build/venv/requirements.txt
+    cmp -s tests/requirements.txt $stamp && return 0
+    rm -rf build/venv
+    python3 -m venv build/venv && build/venv/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt &&
+        cp tests/requirements.txt $stamp
+}
+
+packages="$PACKAGES_BUILD"
+if wants fuzz; then packages="$packages clang libomp-dev"; fi
+if wants python; then packages="$packages python3 python3-venv procps"; fi
+# shellcheck disable=SC2086
+packages_need $packages || exit 1
+
+for preset in release asan; do
+    if wants $preset; then
+        if step "build-$preset" build $preset; then
+            step "test-$preset" run_ctest $preset
+            note "$preset" "$(count_ctest "$LOGS/test-$preset.log")"
+        else
+            note $preset "does not build"
+        fi
+    fi
+done
+
+if wants fuzz; then
+    if step build-fuzz cmake --preset fuzz "-DGPTOSS_FUZZ_RUNS=$fuzz_runs" && step build-fuzz-targets cmake --build --preset fuzz --target fuzz_targets; then
+        step test-fuzz ctest --test-dir build/fuzz -V -L fuzz --timeout 3000
+        note fuzz "$(count_ctest "$LOGS/test-fuzz.log" | sed 's/ programs, .* cases passed/ targets/'), $fuzz_runs inputs each"
+    else
+        note fuzz "does not build"
+    fi
+fi
+
+if wants python && step venv make_venv; then
+    for preset in release asan; do
+        if [ ! -x build/$preset/launch/gptoss-tp ]; then
+            wants $preset || note "python-$preset" "skipped: not built"
+            continue
+        fi
+        export GPTOSS_BUILD_DIR=$PWD/build/$preset
+        step "python-$preset" run_python
+        note "python-$preset" "$(tail -n 1 "$LOGS/python-$preset.log")"
+    done
+fi
+
+if [ $gpu -eq 1 ]; then
+    if ! nvidia-smi -L >/dev/null 2>&1; then
+        note gpu "SKIPPED: this machine has no NVIDIA GPU"
+    else
+        note gpu "SKIPPED: this version has no GPU backend yet"
+    fi
+fi
+
+printf '\n%s' "$summary"
+total=$((SECONDS - began))
+if [ $failed -gt 0 ]; then
+    printf '%d step(s) FAILED, %d min %02d s\n' $failed $((total / 60)) $((total % 60))
+    exit 1
+fi
+printf 'all passed, %d min %02d s\n' $((total / 60)) $((total % 60))
