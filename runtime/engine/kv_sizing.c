@@ -6,8 +6,6 @@
 
 /* A cache that cannot hold this many tokens of one sequence is of no use. */
 enum { LEAST_TOKENS = 256 };
-/* When memory is short the pools are sized for as many sequences of this length as fit. */
-enum { TYPICAL_TOKENS = 1024 };
 /* Block numbers are int32 and tables of them are kept per block: more would cost gigabytes of host memory. */
 enum { MOST_BLOCKS = 1 << 26 };
 
@@ -40,12 +38,16 @@ void kv_sizing_blocks(const kv_sizing *z, int blocks[OPS_KV_KINDS])
 {
     int64_t full_bytes = z->block_bytes[OPS_FULL], sliding_bytes = z->block_bytes[OPS_SLIDING];
     int64_t bytes = most_of(z->bytes, 0), chunk = blocks_for(z, z->max_tokens);
-    int64_t typical = blocks_for(z, least_of(z->max_model_len, TYPICAL_TOKENS));
     int64_t useful = least_of(z->max_sequences * blocks_for(z, z->max_model_len), MOST_BLOCKS);
 
-    int64_t each = (window_blocks(z) + 1) * sliding_bytes + typical * full_bytes;
-    int64_t sequences = each > 0 ? most_of(1, least_of(z->max_sequences, bytes / each)) : z->max_sequences;
-    if (sliding_bytes > 0) chunk = most_of(1, least_of(chunk, bytes / 4 / sliding_bytes));
+    /* When memory is short, windows get at most 3/8 of it and chunks 1/8: full attention keeps half. Sequences shorter than the window need as
+     * many blocks of one kind as of the other, longer ones mostly full ones. */
+    int64_t sequences = z->max_sequences;
+    if (sliding_bytes > 0) {
+        int64_t blocks_held = bytes / sliding_bytes;
+        sequences = most_of(1, least_of(sequences, blocks_held * 3 / 8 / (window_blocks(z) + 1)));
+        chunk = most_of(1, least_of(chunk, blocks_held / 8));
+    }
     int64_t sliding = sliding_need(z, sequences, chunk);
     if (sequences == z->max_sequences) sliding += sliding / 4;
     if (sliding_bytes > 0) sliding = least_of(sliding, bytes / sliding_bytes);

@@ -185,6 +185,43 @@ static void cancelling_frees_everything_at_once(void **state)
     }
 }
 
+/* A prompt that is preempted halfway is scored on from where it stopped, in the midst of a chunk; no token is reported twice. */
+static void scoring_goes_on_where_it_stopped(void **state)
+{
+    (void)state;
+    int32_t prompt[150];
+    test_random random = {31};
+    for (int i = 0; i < 150; i++) prompt[i] = test_random_range(&random, 0, 60);
+    for (int n = 3; n < 9; n++) {
+        model *m;
+        engine *e;
+        engine_bench b = engine_bench_default();
+        b.model.max_tokens = 3; /* one for the urgent request's decodes, two for the prompt; three once it is alone */
+        b.model.max_positions = 160;
+        b.engine.kv_cache_bytes = engine_bench_bytes(42);
+        b.engine.prefix_cache = n & 1;
+        engine_bench_open(the_world, &b, &m, &e);
+        engine_request urgent = plain_request(n, 150), scored = plain_request(150, 1);
+        scored.prompt = prompt;
+        scored.prompt_logprobs = 0;
+        scored.priority = 1;
+        uint64_t id, other;
+        assert_int_equal(engine_submit(e, &urgent, &other, NULL), STATUS_OK);
+        assert_int_equal(engine_submit(e, &scored, &id, NULL), STATUS_OK);
+        engine_shutdown(e, 20);
+        assert_int_equal(engine_run(e, NULL), STATUS_OK);
+        engine_event event;
+        int position = 0;
+        while (engine_poll(e, &event, 1))
+            if (event.request == id && event.kind == ENGINE_EVENT_PROMPT) assert_int_equal(event.token.id, prompt[++position]);
+        assert_int_equal(position, 149);
+        engine_stats stats;
+        engine_get_stats(e, &stats);
+        assert_int_equal(stats.preemptions, 1);
+        engine_bench_close(m, e);
+    }
+}
+
 /* The next turn of a conversation finds prompt and answer of the one before, whichever blocks the answer ended. */
 static void an_answer_is_cached_for_the_next_turn(void **state)
 {
@@ -410,6 +447,7 @@ int main(void)
         cmocka_unit_test(wrong_requests_are_refused),
         cmocka_unit_test(a_full_queue_is_busy),
         cmocka_unit_test(cancelling_frees_everything_at_once),
+        cmocka_unit_test(scoring_goes_on_where_it_stopped),
         cmocka_unit_test(an_answer_is_cached_for_the_next_turn),
         cmocka_unit_test(draining_finishes_what_is_there),
         cmocka_unit_test(the_drain_time_ends_the_rest),
