@@ -144,6 +144,16 @@ static status start(serve *s, int argc, char **argv, bool *leave)
     return agree(s, serve_report_ranks(s->world, s->model, s->engine, s->threads, detail_of(s)));
 }
 
+/* A step failed here while other ranks may be waiting inside one of its collectives, where no agreement can reach them. Leaving at once ends
+ * the job: they notice (lost). A rank that only heard of the failure, or of a dead peer, has nothing to add. */
+_Noreturn static void leave_alone(serve *s, status result)
+{
+    int rank = world_rank(s->world);
+    if (rank == 0) log_error("%s", detail_of(s)->text);
+    if (rank > 0 && result != STATUS_PEER) log_error("rank %d: %s", rank, detail_of(s)->text);
+    main_leave(status_exit_code(result));
+}
+
 static status answer(serve *s)
 {
     bool leads = world_rank(s->world) == 0;
@@ -157,7 +167,8 @@ static status answer(serve *s)
         server_close(s->server, SLOW_READER_SECONDS);
         s->server = NULL;
     }
-    return agree(s, result);
+    if (result != STATUS_OK && world_size(s->world) > 1) leave_alone(s, result);
+    return result;
 }
 
 static status serve_run(int argc, char **argv, verb_failure *failure)

@@ -128,7 +128,7 @@ status engine_loop_follow(engine *e, status_detail *detail)
         case STEP_PLAN_STEP: STATUS_TRY(follow_step(e, &plan, detail)); break;
         case STEP_PLAN_PARK: world_park(e->world); break;
         case STEP_PLAN_SHUTDOWN: return STATUS_OK;
-        case STEP_PLAN_ERROR: return status_fail(detail, plan.error, "%s", plan.text);
+        case STEP_PLAN_ERROR: return status_fail(detail, STATUS_PEER, "rank 0: %s", plan.text); /* rank 0 tells it */
         }
     }
 }

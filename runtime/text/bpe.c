@@ -12,7 +12,8 @@ static size_t rule_places(const bpe *b) { return (size_t)1 << (64 - b->shift); }
 static uint64_t hash_of(int32_t left, int32_t right)
 {
     uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    /* The left id must reach the low bits as well: a product's top bits depend on all lower ones, not the other way round. */
+    /* The left id must reach the low bits as well: a product's top bits depend on all lower ones, not the other way
+     * round. */
     return (key ^ key >> 29) * UINT64_C(0x9E3779B97F4A7C15);
 }
 
@@ -48,13 +49,14 @@ static bool make_room(bpe *b)
     return true;
 }
 
-/* The filter has FILTER_BITS bits for each place of the table, one word of 64 bits for eight places: 8 to 16 bits a rule, of which one
- * is set, chosen by hash bits that the place does not depend on. */
+/* One word of 64 bits for sixteen places of the table, that is 8 to 16 bits a rule. A rule sets one of them, chosen by
+ * bits of its hash that its place does not depend on. */
 static uint64_t *filter_word(const bpe *b, uint64_t hash) { return &b->filter[hash >> b->shift >> 4]; }
 
 static uint64_t filter_bit(uint64_t hash) { return UINT64_C(1) << (hash >> 20 & 63); }
 
-/* Most pairs that are looked up have no rule, and the table does not fit a core's cache: the filter, a thirtieth of it, does. */
+/* Most pairs that are looked up have no rule, and the table does not fit a core's cache: the filter, a thirtieth of it,
+ * does. */
 static const bpe_rule *rule_of(const bpe *b, int32_t left, int32_t right)
 {
     static const bpe_rule none = {.left = -1, .right = -1, .priority = BPE_NO_RULE, .merged = -1};
@@ -106,8 +108,8 @@ static const bpe_rule *rule_of_bytes(const bpe *b, const char *at)
 /* Up to this size looking for the lowest priority along the whole piece is faster than keeping a heap. */
 enum { SHORT_PIECE = 128 };
 
-/* A part of a short piece: parts lie side by side. One struct and a scalar scan on purpose: a vector load over parts that were just
- * stored one by one would wait for the stores. */
+/* A part of a short piece: parts lie side by side. One struct and one scan in scalars on purpose: vector loads over
+ * parts that were just stored one by one wait for those stores. */
 typedef struct short_part {
     int32_t id;
     uint32_t priority; /* of merging with the next part */
@@ -127,9 +129,14 @@ static bool encode_short(const bpe *b, const char *bytes, size_t size, id_list *
     for (size_t i = 0; i < size; i++) parts[i].id = b->byte_ids[(unsigned char)bytes[i]];
     for (size_t i = 0; i + 1 < size; i++) set_short(&parts[i], rule_of_bytes(b, bytes + i));
     while (size > 1) {
-        size_t at = 0;
-        for (size_t i = 1; i + 1 < size; i++) at = parts[i].priority < parts[at].priority ? i : at;
-        if (parts[at].priority == BPE_NO_RULE) break;
+        /* Priority and place in one number: the smallest is the leftmost of the lowest. */
+        uint64_t lowest = UINT64_MAX;
+        for (size_t i = 0; i + 1 < size; i++) {
+            uint64_t candidate = (uint64_t)parts[i].priority << 32 | i;
+            lowest = candidate < lowest ? candidate : lowest;
+        }
+        if (lowest >> 32 == BPE_NO_RULE) break;
+        size_t at = (uint32_t)lowest;
         parts[at].id = parts[at].merged;
         size--;
         memmove(parts + at + 1, parts + at + 2, (size - at - 1) * sizeof *parts);
@@ -150,8 +157,8 @@ typedef struct part {
 
 #define NO_PART UINT32_MAX
 
-/* A binary heap of priority << 32 | index of the part: equal priorities come leftmost first. An entry whose priority is no longer its
- * part's is stale and skipped, instead of being searched for when it goes stale. */
+/* A binary heap of priority << 32 | index of the part: equal priorities come leftmost first. An entry whose priority is
+ * no longer its part's is stale and skipped, instead of being searched for when it goes stale. */
 typedef struct merge_heap {
     uint64_t *entries;
     size_t count;
@@ -198,7 +205,8 @@ static void set_rule(part *p, const bpe_rule *rule)
 static void first_parts(const bpe *b, const char *bytes, uint32_t size, part *parts, merge_heap *heap)
 {
     for (uint32_t i = 0; i < size; i++) {
-        parts[i] = (part){.previous = i ? i - 1 : NO_PART, .next = i + 1 < size ? i + 1 : NO_PART,
+        parts[i] = (part){.previous = i ? i - 1 : NO_PART,
+                          .next = i + 1 < size ? i + 1 : NO_PART,
                           .id = b->byte_ids[(unsigned char)bytes[i]]};
         set_rule(&parts[i], i + 1 < size ? rule_of_bytes(b, bytes + i) : NULL);
         if (parts[i].priority != BPE_NO_RULE) heap->entries[heap->count++] = (uint64_t)parts[i].priority << 32 | i;
@@ -233,7 +241,8 @@ static void merge_all(const bpe *b, part *parts, merge_heap *heap)
 static bool encode_long(const bpe *b, const char *bytes, size_t size, id_list *out)
 {
     if (size > (size_t)1 << 30) return false;
-    /* At most size - 1 entries at first; each merge takes at least one and pushes at most two, and there are at most size - 1. */
+    /* At most size - 1 entries at first; each merge takes at least one and pushes at most two, and there are at most
+     * size - 1. */
     merge_heap heap = {.entries = malloc(2 * size * sizeof *heap.entries)};
     part *parts = malloc(size * sizeof *parts);
     size_t before = out->count;

@@ -1,7 +1,7 @@
 /* The byte-level alphabet: tokenizer.json spells each byte of a token as one printable code point below U+0144.
  *
- * Bytes 21..7E, A1..AC and AE..FF stand for themselves; the other 68 are, in order, U+0100 onwards (0x20, the space, is U+0120).
- * Source: openai/gpt-2 `src/encoder.py` bytes_to_unicode.
+ * Bytes 21..7E, A1..AC and AE..FF stand for themselves; the other 68 are, in order, U+0100 onwards (0x20, the space, is
+ * U+0120). Source: openai/gpt-2 `src/encoder.py` bytes_to_unicode.
  */
 #ifndef RUNTIME_TEXT_BYTE_LEVEL_H
 #define RUNTIME_TEXT_BYTE_LEVEL_H

@@ -5,17 +5,19 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* The pattern, with the white space of its last four alternatives left open: S inside brackets, NOT_S for the look-ahead. */
+/* The pattern, with the white space of its last four alternatives left open: S inside brackets, NOT_S for the
+ * look-ahead. */
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LEAD "[^\\r\\n\\p{L}\\p{N}]?"
 #define WORDS LEAD UPPER "*" LOWER "+" CONTRACTION "|" LEAD UPPER "+" LOWER "*" CONTRACTION "|\\p{N}{1,3}|"
-#define PATTERN(INSIDE, S, NOT_S) \
+#define PATTERN(INSIDE, S, NOT_S)                                                                                      \
     WORDS " ?[^" INSIDE "\\p{L}\\p{N}]+[\\r\\n/]*|" S "*[\\r\\n]+|" S "+(?!" NOT_S ")|" S "+"
 
 /* Unicode's White_Space. PCRE2's own \s is not: it lacks most of it without PCRE2_UCP, and has U+180E with it. */
-#define WHITE "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define WHITE                                                                                                          \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 
 const char pretokenize_published_pattern[] = PATTERN("\\s", "\\s", "\\S");
 static const char exact_pattern[] = PATTERN(WHITE, "[" WHITE "]", "[^" WHITE "]");
@@ -33,11 +35,13 @@ status pretokenize_open(pretokenize **out, status_detail *detail)
     pretokenize *p = calloc(1, sizeof *p);
     if (!p) return status_fail(detail, STATUS_INTERNAL, "out of memory while compiling the tokenizer's pattern");
     /* Every character begins a piece, so an anchored match never fails and nothing is searched for. */
-    p->code = pcre2_compile((PCRE2_SPTR)exact_pattern, sizeof exact_pattern - 1, PCRE2_UTF | PCRE2_ANCHORED, &error, &where, NULL);
+    p->code = pcre2_compile((PCRE2_SPTR)exact_pattern, sizeof exact_pattern - 1, PCRE2_UTF | PCRE2_ANCHORED, &error,
+                            &where, NULL);
     p->limits = pcre2_match_context_create(NULL);
     if (!p->code || !p->limits) {
         pretokenize_close(p);
-        return status_fail(detail, STATUS_INTERNAL, "PCRE2 does not take the tokenizer's pattern (error %d at %zu); is it built with Unicode?",
+        return status_fail(detail, STATUS_INTERNAL,
+                           "PCRE2 does not take the tokenizer's pattern (error %d at %zu); is it built with Unicode?",
                            error, (size_t)where);
     }
     /* Backtracking is linear in the piece, but a piece may be the whole text. */
@@ -78,8 +82,9 @@ static status match_pattern(pretokenize_scan *s, size_t *end, status_detail *det
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
         rc = pcre2_match(p->code, text, s->size, s->position, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, s->match, p->limits);
     if (rc < 0)
-        return status_fail(detail, STATUS_INTERNAL, "the tokenizer's pattern failed at byte %zu of %zu (PCRE2 error %d)", s->position,
-                           s->size, rc);
+        return status_fail(detail, STATUS_INTERNAL,
+                           "the tokenizer's pattern failed at byte %zu of %zu (PCRE2 error %d)", s->position, s->size,
+                           rc);
     *end = pcre2_get_ovector_pointer(s->match)[1];
     return STATUS_OK;
 }

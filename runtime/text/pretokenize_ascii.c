@@ -2,13 +2,13 @@
 
 #include <stdint.h>
 
-/* What the pattern tells apart among ASCII characters. Letters are only upper or lower here (no Lt, Lm, Lo, M); OTHER is what is
- * neither white space, letter nor number. The end of the text is END, bytes above 7F are FOREIGN. */
+/* What the pattern tells apart among ASCII characters. Letters are only upper or lower here (no Lt, Lm, Lo, M); OTHER
+ * is what is neither white space, letter nor number. The end of the text is END, bytes above 7F are FOREIGN. */
 typedef enum kind { OTHER, UPPER, LOWER, DIGIT, SPACE, NEWLINE, FOREIGN, END } kind;
 
 static const uint8_t kinds[256] = {
-    ['\t'] = SPACE, ['\v'] = SPACE, ['\f'] = SPACE, [' '] = SPACE, ['\n'] = NEWLINE, ['\r'] = NEWLINE,
-    ['0' ... '9'] = DIGIT, ['A' ... 'Z'] = UPPER, ['a' ... 'z'] = LOWER, [0x80 ... 0xFF] = FOREIGN,
+    ['\t'] = SPACE,   ['\v'] = SPACE,        ['\f'] = SPACE,        [' '] = SPACE,         ['\n'] = NEWLINE,
+    ['\r'] = NEWLINE, ['0' ... '9'] = DIGIT, ['A' ... 'Z'] = UPPER, ['a' ... 'z'] = LOWER, [0x80 ... 0xFF] = FOREIGN,
 };
 
 typedef struct view {
@@ -24,8 +24,8 @@ static size_t skip(view v, size_t i, kind what)
     return i;
 }
 
-/* (?i:'s|'t|'re|'ve|'m|'ll|'d)? at i. U+017F is an s without case, hence FOREIGN after the apostrophe is not decided here; no other
- * letter of these has a foreign variant. */
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d)? at i. U+017F is an s without case, hence FOREIGN after the apostrophe is not decided
+ * here; no other letter of these has a foreign variant. */
 static size_t contraction(view v, size_t i)
 {
     if (i >= v.size || v.text[i] != '\'') return i;
@@ -44,8 +44,8 @@ static size_t contraction(view v, size_t i)
     }
 }
 
-/* Alternatives 1 and 2 from a letter at i: capitals, then small letters, then a contraction. Without any small letter the first
- * alternative fails wherever its capitals end, and the second takes the same capitals. */
+/* Alternatives 1 and 2 from a letter at i: capitals, then small letters, then a contraction. Without any small letter
+ * the first alternative fails wherever its capitals end, and the second takes the same capitals. */
 static size_t word(view v, size_t i)
 {
     i = skip(v, i, UPPER);
@@ -62,8 +62,8 @@ static size_t symbols(view v, size_t i)
     return i;
 }
 
-/* Alternatives 5 to 7 from white space at i: up to the last line end of the run; else all of it at the end of the text; else all but
- * the last character, unless it is the only one. */
+/* Alternatives 5 to 7 from white space at i: up to the last line end of the run; else all of it at the end of the text;
+ * else all but the last character, unless it is the only one. */
 static size_t white(view v, size_t i)
 {
     size_t end = i, after_newline = 0;

@@ -44,10 +44,11 @@ static status find_in_directory(const char *directory, char out[PATH_MAX], statu
     }
     closedir(listing);
     if (result == STATUS_OK && found != 1)
-        result = status_fail(detail, STATUS_MODEL,
-                             "%s: has neither tokenizer.json nor exactly one .tiktoken file (%d found); copy the checkpoint's "
-                             "tokenizer.json there",
-                             directory, found);
+        result = status_fail(
+            detail, STATUS_MODEL,
+            "%s: has neither tokenizer.json nor exactly one .tiktoken file (%d found); copy the checkpoint's "
+            "tokenizer.json there",
+            directory, found);
     return result;
 }
 
@@ -78,7 +79,8 @@ status tokenizer_open(const char *path, tokenizer **out, status_detail *detail)
     char found[PATH_MAX];
     struct stat info;
     buffer content = {0};
-    if (stat(path, &info) != 0) return status_fail(detail, STATUS_MODEL, "%s: no tokenizer there: %s", path, strerror(errno));
+    if (stat(path, &info) != 0)
+        return status_fail(detail, STATUS_MODEL, "%s: no tokenizer there: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode)) {
         STATUS_TRY(find_in_directory(path, found, detail));
         path = found;
@@ -101,7 +103,8 @@ status tokenizer_seal(tokenizer *t, status_detail *detail)
         char single = (char)byte;
         t->bpe.byte_ids[byte] = vocab_find(&t->vocab, &single, 1);
         if (t->bpe.byte_ids[byte] < 0)
-            return status_fail(detail, STATUS_MODEL, "the vocabulary has no token for the single byte 0x%02X; it is not byte-level", byte);
+            return status_fail(detail, STATUS_MODEL,
+                               "the vocabulary has no token for the single byte 0x%02X; it is not byte-level", byte);
     }
     STATUS_TRY(vocab_seal(&t->vocab, detail));
     if (!bpe_seal(&t->bpe)) return status_fail(detail, STATUS_INTERNAL, "out of memory for the merge rules");

@@ -10,7 +10,8 @@ enum { LARGEST_FILE = 1 << 30 };
 
 static status read_all(int fd, const char *path, size_t size, buffer *out, status_detail *detail)
 {
-    if (!buffer_reserve(out, size)) return status_fail(detail, STATUS_INTERNAL, "%s: out of memory for %zu bytes", path, size);
+    if (!buffer_reserve(out, size))
+        return status_fail(detail, STATUS_INTERNAL, "%s: out of memory for %zu bytes", path, size);
     while (out->size < size) {
         ssize_t got = read(fd, out->data + out->size, size - out->size);
         if (got < 0 && errno == EINTR) continue;
@@ -33,7 +34,8 @@ status tokenizer_file_read(const char *path, buffer *out, status_detail *detail)
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
         result = status_fail(detail, STATUS_MODEL, "%s: is not a regular file", path);
     else if (info.st_size > LARGEST_FILE)
-        result = status_fail(detail, STATUS_MODEL, "%s: has %lld bytes, more than any tokenizer we know", path, (long long)info.st_size);
+        result = status_fail(detail, STATUS_MODEL, "%s: has %lld bytes, more than any tokenizer we know", path,
+                             (long long)info.st_size);
     else
         result = read_all(fd, path, (size_t)info.st_size, &content, detail);
     close(fd);

@@ -1,4 +1,5 @@
-/* Hugging Face's tokenizer.json: byte-level BPE behind the o200k pattern. Anything else that would change the tokens is refused. */
+/* Hugging Face's tokenizer.json: byte-level BPE behind the o200k pattern. Anything else that would change the tokens is
+ * refused. */
 #include <jansson.h>
 #include <string.h>
 
@@ -16,10 +17,12 @@ static bool is_text(const json_t *value, const char *text)
 /* Absent, null, false and "" all say that a setting is off. */
 static bool is_off(const json_t *value)
 {
-    return !value || json_is_null(value) || json_is_false(value) || (json_is_string(value) && json_string_length(value) == 0);
+    return !value || json_is_null(value) || json_is_false(value) ||
+           (json_is_string(value) && json_string_length(value) == 0);
 }
 
-/* ---- what must hold for our pieces and merges to be the file's ----------------------------------------------------- */
+/* ---- what must hold for our pieces and merges to be the file's -----------------------------------------------------
+ */
 
 static bool is_pattern_split(const json_t *step)
 {
@@ -33,7 +36,8 @@ static bool is_pattern_split(const json_t *step)
 
 static bool is_plain_byte_level(const json_t *step)
 {
-    return is_text(json_object_get(step, "type"), "ByteLevel") && json_is_false(json_object_get(step, "add_prefix_space")) &&
+    return is_text(json_object_get(step, "type"), "ByteLevel") &&
+           json_is_false(json_object_get(step, "add_prefix_space")) &&
            json_is_false(json_object_get(step, "use_regex"));
 }
 
@@ -51,7 +55,8 @@ static status check_pipeline(const json_t *root, status_detail *detail)
 
 static status check_model(const json_t *model, status_detail *detail)
 {
-    static const char *const settings[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"};
+    static const char *const settings[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix",
+                                           "byte_fallback"};
     const json_t *type = json_object_get(model, "type");
     if (!is_text(type, "BPE"))
         return status_fail(detail, STATUS_MODEL, "model.type is \"%.40s\", not \"BPE\"; " ADVICE,
@@ -96,8 +101,10 @@ static char *scratch_bytes(buffer *scratch, size_t size)
     return buffer_reserve(scratch, size) ? scratch->data : NULL;
 }
 
-/* Whether the vocabulary repeats an added token, as older files do: under its id, spelled plainly or in the byte-level alphabet. */
-static bool repeats_special(const vocab *v, int32_t id, const char *spelled, size_t spelled_size, const char *bytes, size_t n)
+/* Whether the vocabulary repeats an added token, as older files do: under its id, spelled plainly or in the byte-level
+ * alphabet. */
+static bool repeats_special(const vocab *v, int32_t id, const char *spelled, size_t spelled_size, const char *bytes,
+                            size_t n)
 {
     size_t size;
     const char *text = vocab_bytes(v, id, &size);
@@ -118,7 +125,8 @@ static status read_vocab(vocab *v, json_t *entries, buffer *scratch, status_deta
         bool read = byte_level_read(spelled, size, bytes, &n);
         if (repeats_special(v, id, spelled, size, bytes, read ? n : 0)) continue;
         if (!read)
-            return status_fail(detail, STATUS_MODEL, "model.vocab: \"%.80s\" is not in the byte-level alphabet; " ADVICE, spelled);
+            return status_fail(detail, STATUS_MODEL,
+                               "model.vocab: \"%.80s\" is not in the byte-level alphabet; " ADVICE, spelled);
         status result = vocab_add(v, id, bytes, n, false, detail);
         if (result != STATUS_OK) return status_prefix(detail, result, "model.vocab: \"%.80s\"", spelled);
     }
@@ -144,7 +152,8 @@ static bool split_merge(const json_t *merge, spelled_pair *out)
     }
     const json_t *left = json_array_get(merge, 0), *right = json_array_get(merge, 1);
     if (json_array_size(merge) != 2 || !json_is_string(left) || !json_is_string(right)) return false;
-    *out = (spelled_pair){json_string_value(left), json_string_value(right), json_string_length(left), json_string_length(right)};
+    *out = (spelled_pair){json_string_value(left), json_string_value(right), json_string_length(left),
+                          json_string_length(right)};
     return true;
 }
 
@@ -155,18 +164,19 @@ static status find_rule(const vocab *v, const spelled_pair *pair, buffer *scratc
     char *bytes = scratch_bytes(scratch, pair->left_size + pair->right_size);
     if (!bytes) return status_fail(detail, STATUS_INTERNAL, "out of memory while reading model.merges");
     *out = (bpe_rule){.left = -1, .right = -1, .merged = -1};
-    if (byte_level_read(pair->left, pair->left_size, bytes, &left) && byte_level_read(pair->right, pair->right_size, bytes + left, &right)) {
+    if (byte_level_read(pair->left, pair->left_size, bytes, &left) &&
+        byte_level_read(pair->right, pair->right_size, bytes + left, &right)) {
         out->left = vocab_find(v, bytes, left);
         out->right = vocab_find(v, bytes + left, right);
         out->merged = vocab_find(v, bytes, left + right);
     }
     if (out->left >= 0 && out->right >= 0 && out->merged >= 0) return STATUS_OK;
-    return status_fail(detail, STATUS_MODEL, "\"%.60s\" + \"%.60s\": a side, or both together, is not in model.vocab", pair->left,
-                       pair->right);
+    return status_fail(detail, STATUS_MODEL, "\"%.60s\" + \"%.60s\": a side, or both together, is not in model.vocab",
+                       pair->left, pair->right);
 }
 
-/* A merge's priority is its place in the list. Neighbours that make the same token share one: files converted from tiktoken list every
- * way to make a token, and there the token's rank alone decides, then the leftmost place. */
+/* A merge's priority is its place in the list. Neighbours that make the same token share one: files converted from
+ * tiktoken list every way to make a token, and there the token's rank alone decides, then the leftmost place. */
 static status read_merges(tokenizer *t, const json_t *merges, buffer *scratch, status_detail *detail)
 {
     size_t index;
@@ -179,7 +189,8 @@ static status read_merges(tokenizer *t, const json_t *merges, buffer *scratch, s
         spelled_pair pair;
         bpe_rule rule;
         if (!split_merge(merge, &pair))
-            return status_fail(detail, STATUS_MODEL, "model.merges[%zu] is neither \"a b\" nor [\"a\", \"b\"]; " ADVICE, index);
+            return status_fail(detail, STATUS_MODEL, "model.merges[%zu] is neither \"a b\" nor [\"a\", \"b\"]; " ADVICE,
+                               index);
         status result = find_rule(&t->vocab, &pair, scratch, &rule, detail);
         if (result != STATUS_OK) return status_prefix(detail, result, "model.merges[%zu]", index);
         if (rule.merged != previous) priority = (uint32_t)index;
@@ -190,8 +201,8 @@ static status read_merges(tokenizer *t, const json_t *merges, buffer *scratch, s
     return STATUS_OK;
 }
 
-/* Without ignore_merges a piece is a token only when merging makes it one; tokens that merging does not make are hidden, so that
- * encoding can always look for the whole piece first. (All of o200k's can be made.) */
+/* Without ignore_merges a piece is a token only when merging makes it one; tokens that merging does not make are
+ * hidden, so that encoding can always look for the whole piece first. (All of o200k's can be made.) */
 static status hide_unreachable(tokenizer *t, status_detail *detail)
 {
     id_list ids = {0};
@@ -201,7 +212,8 @@ static status hide_unreachable(tokenizer *t, status_detail *detail)
         const char *bytes = vocab_bytes(&t->vocab, id, &size);
         if (!bytes || vocab_is_special(&t->vocab, id)) continue;
         id_list_clear(&ids);
-        if (!bpe_encode(&t->bpe, bytes, size, &ids)) result = status_fail(detail, STATUS_INTERNAL, "out of memory for the vocabulary");
+        if (!bpe_encode(&t->bpe, bytes, size, &ids))
+            result = status_fail(detail, STATUS_INTERNAL, "out of memory for the vocabulary");
         if (result == STATUS_OK && ids.count != 1) vocab_hide(&t->vocab, id);
     }
     id_list_free(&ids);
@@ -228,8 +240,8 @@ status tokenizer_json_read(tokenizer *t, const char *data, size_t size, status_d
     buffer scratch = {0};
     json_t *root = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
     if (!root)
-        return status_fail(detail, STATUS_MODEL, "not JSON (line %d, column %d: %s); is the file whole?", error.line, error.column,
-                           error.text);
+        return status_fail(detail, STATUS_MODEL, "not JSON (line %d, column %d: %s); is the file whole?", error.line,
+                           error.column, error.text);
     status result = read_root(t, root, &scratch, detail);
     buffer_free(&scratch);
     json_decref(root);

@@ -20,13 +20,13 @@ struct tokenizer {
 /* The whole of a regular file below 1 GiB. `out` must be empty and is owned by the caller; untouched on failure. */
 status tokenizer_file_read(const char *path, buffer *out, status_detail *detail);
 
-/* A reader adds all tokens and rules to a zeroed tokenizer; on failure what it added stays and is freed by the caller. Pure functions of
- * (data, size), which may be any bytes. STATUS_MODEL: malformed or not an o200k vocabulary. */
+/* A reader adds all tokens and rules to a zeroed tokenizer; on failure what it added stays and is freed by the caller.
+ * Pure functions of (data, size), which may be any bytes. STATUS_MODEL: malformed or not an o200k vocabulary. */
 status tokenizer_json_read(tokenizer *t, const char *data, size_t size, status_detail *detail);
 status tokenizer_tiktoken_read(tokenizer *t, const char *data, size_t size, status_detail *detail);
 
-/* Ends building: seals vocabulary and rules. STATUS_MODEL when one of the 256 single bytes has no token: then some text could not be
- * written in tokens. */
+/* Ends building: seals vocabulary and rules. STATUS_MODEL when one of the 256 single bytes has no token: then some text
+ * could not be written in tokens. */
 status tokenizer_seal(tokenizer *t, status_detail *detail);
 
 #endif

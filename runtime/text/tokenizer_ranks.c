@@ -11,7 +11,8 @@ static int base64_digit(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* The bytes of text[0, size), padded base64; the number of bytes, or 0 when it is malformed, empty or longer than a token may be. */
+/* The bytes of text[0, size), padded base64; the number of bytes, or 0 when it is malformed, empty or longer than a
+ * token may be. */
 static size_t base64_read(const char *text, size_t size, char out[TOKENIZER_RANKS_LONGEST])
 {
     if (size == 0 || size % 4 || size / 4 * 3 > TOKENIZER_RANKS_LONGEST) return 0;
@@ -41,7 +42,8 @@ static int32_t rank_read(const char *text, size_t size)
     return rank;
 }
 
-status tokenizer_ranks_parse(const char *data, size_t size, int32_t limit, vocab *v, int32_t *total, status_detail *detail)
+status tokenizer_ranks_parse(const char *data, size_t size, int32_t limit, vocab *v, int32_t *total,
+                             status_detail *detail)
 {
     int32_t line = 0, highest = -1;
     for (const char *at = data, *end = data + size; at < end; line++) {
@@ -52,7 +54,8 @@ status tokenizer_ranks_parse(const char *data, size_t size, int32_t limit, vocab
         size_t n = space ? base64_read(at, (size_t)(space - at), bytes) : 0;
         int32_t rank = space ? rank_read(space + 1, (size_t)(stop - space - 1)) : -1;
         if (n == 0 || rank < 0)
-            return status_fail(detail, STATUS_MODEL, "line %d is not \"base64 rank\"; is this a whole .tiktoken file?", (int)line + 1);
+            return status_fail(detail, STATUS_MODEL, "line %d is not \"base64 rank\"; is this a whole .tiktoken file?",
+                               (int)line + 1);
         if (rank > highest) highest = rank;
         if (rank < limit) {
             status result = vocab_add(v, rank, bytes, n, false, detail);
@@ -61,7 +64,8 @@ status tokenizer_ranks_parse(const char *data, size_t size, int32_t limit, vocab
         at = newline ? newline + 1 : end;
     }
     if (line == 0 || highest != line - 1 || v->n_ids != (int32_t)v->n_ordinary)
-        return status_fail(detail, STATUS_MODEL, "%d ranks up to %d: there are gaps, or nothing; is this a whole .tiktoken file?", (int)line,
+        return status_fail(detail, STATUS_MODEL,
+                           "%d ranks up to %d: there are gaps, or nothing; is this a whole .tiktoken file?", (int)line,
                            (int)highest);
     if (total) *total = line;
     return STATUS_OK;

@@ -13,8 +13,9 @@ static const struct {
     int32_t id;
     const char *text;
 } named[] = {
-    {199998, "<|startoftext|>"}, {199999, "<|endoftext|>"}, {200002, "<|return|>"},  {200003, "<|constrain|>"}, {200005, "<|channel|>"},
-    {200006, "<|start|>"},       {200007, "<|end|>"},       {200008, "<|message|>"}, {200012, "<|call|>"},      {200018, "<|endofprompt|>"},
+    {199998, "<|startoftext|>"}, {199999, "<|endoftext|>"},   {200002, "<|return|>"}, {200003, "<|constrain|>"},
+    {200005, "<|channel|>"},     {200006, "<|start|>"},       {200007, "<|end|>"},    {200008, "<|message|>"},
+    {200012, "<|call|>"},        {200018, "<|endofprompt|>"},
 };
 
 static status add_specials(vocab *v, status_detail *detail)
@@ -50,7 +51,8 @@ status tokenizer_tiktoken_read(tokenizer *t, const char *data, size_t size, stat
     STATUS_TRY(tokenizer_ranks_parse(data, size, VOCAB_MAX_IDS, &t->vocab, NULL, detail));
     if (t->vocab.n_ids != O200K_RANKS)
         return status_fail(detail, STATUS_MODEL,
-                           "%d ranks, o200k has %d; a .tiktoken file names no special tokens, use a tokenizer.json for another vocabulary",
+                           "%d ranks, o200k has %d; a .tiktoken file names no special tokens, use a tokenizer.json for "
+                           "another vocabulary",
                            (int)t->vocab.n_ids, O200K_RANKS);
     STATUS_TRY(add_specials(&t->vocab, detail));
     if (!add_rules(t)) return status_fail(detail, STATUS_INTERNAL, "out of memory for the merge rules");

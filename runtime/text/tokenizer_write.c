@@ -12,7 +12,8 @@
 #include "runtime/text/tokenizer_parts.h"
 #include "runtime/text/tokenizer_ranks.h"
 
-/* ---- JSON text ----------------------------------------------------------------------------------------------------- */
+/* ---- JSON text -----------------------------------------------------------------------------------------------------
+ */
 
 /* The document is written as text piece by piece: as a tree it would take ten times the memory. */
 
@@ -50,8 +51,9 @@ static bool put_added_tokens(buffer *out, const vocab *v, int32_t n_ordinary)
         const char *text = vocab_bytes(v, id, &size);
         done = buffer_printf(out, "%s\n    {\"id\": %d, \"content\": ", id == n_ordinary ? "" : ",", (int)id) &&
                put_string(out, text, size) &&
-               buffer_append_text(out, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
-                                       "\"special\": true}");
+               buffer_append_text(
+                   out, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
+                        "\"special\": true}");
     }
     return done && buffer_append_text(out, "\n  ],\n");
 }
@@ -62,19 +64,21 @@ static bool put_pipeline(buffer *out)
                                    "  \"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [\n"
                                    "    {\"type\": \"Split\", \"pattern\": {\"Regex\": ") &&
            put_string(out, pretokenize_published_pattern, strlen(pretokenize_published_pattern)) &&
-           buffer_append_text(out, "}, \"behavior\": \"Isolated\", \"invert\": false},\n"
-                                   "    {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
-                                   "\"use_regex\": false}\n  ]},\n"
-                                   "  \"post_processor\": null,\n"
-                                   "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, "
-                                   "\"use_regex\": true},\n");
+           buffer_append_text(
+               out, "}, \"behavior\": \"Isolated\", \"invert\": false},\n"
+                    "    {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
+                    "\"use_regex\": false}\n  ]},\n"
+                    "  \"post_processor\": null,\n"
+                    "  \"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, "
+                    "\"use_regex\": true},\n");
 }
 
 static bool put_vocab(buffer *out, const vocab *v, int32_t n_ordinary)
 {
     bool done = buffer_append_text(out, "    \"vocab\": {");
     for (int32_t id = 0; done && id < n_ordinary; id++)
-        done = buffer_append_text(out, id ? ",\n      " : "\n      ") && put_token(out, v, id) && buffer_printf(out, ": %d", (int)id);
+        done = buffer_append_text(out, id ? ",\n      " : "\n      ") && put_token(out, v, id) &&
+               buffer_printf(out, ": %d", (int)id);
     return done && buffer_append_text(out, "\n    },\n");
 }
 
@@ -95,13 +99,15 @@ static bool put_document(buffer *out, const vocab *v, int32_t n_ordinary)
 {
     return buffer_append_text(out, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n") &&
            put_added_tokens(out, v, n_ordinary) && put_pipeline(out) &&
-           buffer_append_text(out, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n"
-                                   "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
-                                   "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": true,\n") &&
+           buffer_append_text(
+               out, "  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n"
+                    "    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n"
+                    "    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": true,\n") &&
            put_vocab(out, v, n_ordinary) && put_merges(out, v, n_ordinary) && buffer_append_text(out, "  }\n}\n");
 }
 
-/* ---- vocabulary ---------------------------------------------------------------------------------------------------- */
+/* ---- vocabulary ----------------------------------------------------------------------------------------------------
+ */
 
 static status read_ranks(const char *path, int32_t n_ordinary, vocab *v, status_detail *detail)
 {
@@ -112,17 +118,18 @@ static status read_ranks(const char *path, int32_t n_ordinary, vocab *v, status_
     buffer_free(&content);
     if (result != STATUS_OK) return status_prefix(detail, result, "%s", path);
     if (n_ordinary < 256 || n_ordinary > total)
-        return status_fail(detail, STATUS_USAGE, "a vocabulary of %d ordinary tokens: %s allows 256 to %d", (int)n_ordinary, path,
-                           (int)total);
+        return status_fail(detail, STATUS_USAGE, "a vocabulary of %d ordinary tokens: %s allows 256 to %d",
+                           (int)n_ordinary, path, (int)total);
     return STATUS_OK;
 }
 
-static status add_specials(vocab *v, int32_t n_ordinary, const tokenizer_write_special *specials, size_t n, status_detail *detail)
+static status add_specials(vocab *v, int32_t n_ordinary, const tokenizer_write_special *specials, size_t n,
+                           status_detail *detail)
 {
     for (size_t i = 0; i < n; i++) {
         if (specials[i].id < n_ordinary)
-            return status_fail(detail, STATUS_USAGE, "special token %s has id %d; %d and above are free", specials[i].text,
-                               (int)specials[i].id, (int)n_ordinary);
+            return status_fail(detail, STATUS_USAGE, "special token %s has id %d; %d and above are free",
+                               specials[i].text, (int)specials[i].id, (int)n_ordinary);
         if (vocab_add(v, specials[i].id, specials[i].text, strlen(specials[i].text), true, detail) != STATUS_OK)
             return status_prefix(detail, STATUS_USAGE, "special token %s", specials[i].text);
     }
@@ -147,15 +154,16 @@ static status write_file(const char *path, const buffer *content, status_detail 
     return status_fail(detail, STATUS_MACHINE, "%s: cannot be written: %s", path, strerror(write_error));
 }
 
-status tokenizer_write_json(const char *tiktoken_path, int32_t n_ordinary, const tokenizer_write_special *specials, size_t n_specials,
-                            const char *path, status_detail *detail)
+status tokenizer_write_json(const char *tiktoken_path, int32_t n_ordinary, const tokenizer_write_special *specials,
+                            size_t n_specials, const char *path, status_detail *detail)
 {
     vocab v = {0};
     buffer document = {0};
     status result = read_ranks(tiktoken_path, n_ordinary, &v, detail);
     if (result == STATUS_OK) result = add_specials(&v, n_ordinary, specials, n_specials, detail);
     if (result == STATUS_OK && !put_document(&document, &v, n_ordinary))
-        result = status_fail(detail, STATUS_INTERNAL, "out of memory, or a special token that is not UTF-8, while writing %s", path);
+        result = status_fail(detail, STATUS_INTERNAL,
+                             "out of memory, or a special token that is not UTF-8, while writing %s", path);
     if (result == STATUS_OK) result = write_file(path, &document, detail);
     buffer_free(&document);
     vocab_free(&v);

@@ -7,8 +7,8 @@ static const char replacement[] = "\xEF\xBF\xBD"; /* U+FFFD */
 
 typedef enum sequence_kind { SEQUENCE_WHOLE, SEQUENCE_PREFIX, SEQUENCE_INVALID } sequence_kind;
 
-/* What stands at s[0..n), n > 0. *length: the bytes of the character, of the prefix (all n), or of the maximal subpart that one
- * U+FFFD replaces. Ranges of the second byte: Unicode 15, table 3-7. */
+/* What stands at s[0..n), n > 0. *length: the bytes of the character, of the prefix (all n), or of the maximal subpart
+ * that one U+FFFD replaces. Ranges of the second byte: Unicode 15, table 3-7. */
 static sequence_kind sequence_at(const unsigned char *s, size_t n, size_t *length)
 {
     unsigned char first = s[0], low = 0x80, high = 0xBF;
@@ -113,7 +113,8 @@ bool utf8_stream_push(utf8_stream *s, const char *bytes, size_t size, buffer *ou
             size--;
         }
         if (kind == SEQUENCE_PREFIX) continue;
-        bool appended = kind == SEQUENCE_WHOLE ? buffer_append(out, s->tail, length) : buffer_append_text(out, replacement);
+        bool appended =
+            kind == SEQUENCE_WHOLE ? buffer_append(out, s->tail, length) : buffer_append_text(out, replacement);
         s->tail_size = 0;
         if (!appended) return false;
     }

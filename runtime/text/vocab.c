@@ -24,8 +24,8 @@ static uint64_t load32(const char *p)
     return word;
 }
 
-/* Up to 8 bytes: a value that no other string of this size has. More: a hash. The last words of both overlap instead of reading past
- * the end. */
+/* Up to 8 bytes: a value that no other string of this size has. More: a hash. The last words of both overlap instead of
+ * reading past the end. */
 static uint64_t key_of(const char *bytes, size_t size)
 {
     const unsigned char *u = (const unsigned char *)bytes;
@@ -122,7 +122,8 @@ status vocab_add(vocab *v, int32_t id, const char *bytes, size_t size, bool spec
     if (size == 0) return status_fail(detail, STATUS_MODEL, "token %d is empty", (int)id);
     if (size > INT32_MAX || v->bytes.size > UINT32_MAX - size)
         return status_fail(detail, STATUS_MODEL, "the tokens together are larger than 4 GiB");
-    if (id < v->n_ids && v->tokens[id].size) return status_fail(detail, STATUS_MODEL, "two tokens have the id %d", (int)id);
+    if (id < v->n_ids && v->tokens[id].size)
+        return status_fail(detail, STATUS_MODEL, "two tokens have the id %d", (int)id);
 
     size_t start = v->bytes.size;
     if (!make_room_for_id(v, id) || !make_room(v) || !buffer_append(&v->bytes, bytes, size)) goto no_memory;
@@ -164,8 +165,8 @@ status vocab_seal(vocab *v, status_detail *detail)
     if (v->n_specials) qsort_r(v->specials, v->n_specials, sizeof *v->specials, compare_specials, v);
     for (size_t i = 1; i < v->n_specials; i++)
         if (compare_specials(&v->specials[i - 1], &v->specials[i], v) == 0)
-            return status_fail(detail, STATUS_MODEL, "special tokens %d and %d have the same text", (int)v->specials[i - 1],
-                               (int)v->specials[i]);
+            return status_fail(detail, STATUS_MODEL, "special tokens %d and %d have the same text",
+                               (int)v->specials[i - 1], (int)v->specials[i]);
     return STATUS_OK;
 }
 

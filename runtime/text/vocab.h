@@ -13,17 +13,18 @@
 #include "runtime/base/buffer.h"
 #include "runtime/base/status.h"
 
-/* Ids must be below this: ten times the largest vocabulary we know, small enough that a false id costs no real memory. */
+/* Ids must be below this: ten times the largest vocabulary we know, small enough that a false id costs no real memory.
+ */
 #define VOCAB_MAX_IDS (1 << 21)
 
 typedef struct vocab_token {
-    uint32_t start; /* in `bytes` */
-    uint32_t size : 31;  /* 0: no token has this id */
+    uint32_t start;     /* in `bytes` */
+    uint32_t size : 31; /* 0: no token has this id */
     uint32_t special : 1;
 } vocab_token;
 
-/* One place of the hash table, open addressing with linear probing. Tokens of up to 8 bytes lie in `key` themselves, so that a lookup
- * of a common word touches one cache line. */
+/* One place of the hash table, open addressing with linear probing. Tokens of up to 8 bytes lie in `key` themselves, so
+ * that a lookup of a common word touches one cache line. */
 typedef struct vocab_slot {
     uint64_t key;  /* the bytes, or a hash of them when there are more than 8 */
     uint32_t size; /* 0: empty */
@@ -34,19 +35,19 @@ typedef struct vocab {
     vocab_token *tokens; /* [n_ids], has room for `capacity` */
     int32_t n_ids;       /* one past the highest id */
     int32_t capacity;
-    buffer bytes;        /* of all tokens, one after the other */
-    vocab_slot *slots;   /* [1 << (64 - shift)] */
-    int shift;           /* a hash's top bits choose the slot */
+    buffer bytes;      /* of all tokens, one after the other */
+    vocab_slot *slots; /* [1 << (64 - shift)] */
+    int shift;         /* a hash's top bits choose the slot */
     size_t n_ordinary;
-    int32_t *specials;   /* [n_specials], ids ordered by text once sealed */
+    int32_t *specials; /* [n_specials], ids ordered by text once sealed */
     size_t n_specials;
 } vocab;
 
 /* A vocabulary starts as {0}. */
 void vocab_free(vocab *v);
 
-/* Adds a token. STATUS_MODEL: id out of range or taken, no bytes, or bytes that another token has (ordinary among ordinary ones, special
- * among special ones; the latter shows when sealing). The token is then not added. */
+/* Adds a token. STATUS_MODEL: id out of range or taken, no bytes, or bytes that another token has (ordinary among
+ * ordinary ones, special among special ones; the latter shows when sealing). The token is then not added. */
 status vocab_add(vocab *v, int32_t id, const char *bytes, size_t size, bool special, status_detail *detail);
 
 /* No token is added after this. STATUS_MODEL when special tokens share a text. */

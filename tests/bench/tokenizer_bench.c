@@ -2,8 +2,9 @@
  *
  *   tokenizer_bench TOKENIZER [FILE...]
  *
- * TOKENIZER is what tokenizer_open() takes. Prints, tab separated: "load SECONDS"; for each file "text BYTES TOKENS SECONDS NAME"; and
- * without files the same for 1 MB texts that are one piece or otherwise extreme. SECONDS is the best of several runs. */
+ * TOKENIZER is what tokenizer_open() takes. Prints, tab separated: "load SECONDS"; for each file "text BYTES TOKENS
+ * SECONDS NAME"; and without files the same for 1 MB texts that are one piece or otherwise extreme. SECONDS is the best
+ * of several runs. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,19 +67,33 @@ static uint32_t next_random(uint32_t *state) { return (*state = *state * 1664525
 
 static int measure_extremes(const tokenizer *t)
 {
-    static const char *const names[] = {"one letter", "one capital", "random letters", "random digits", "spaces",
-                                        "one Han character", "random Han", "symbols", "capital E acute"};
+    static const char *const names[] = {"one letter",    "one capital", "random letters",
+                                        "random digits", "spaces",      "one Han character",
+                                        "random Han",    "symbols",     "capital E acute"};
     int failed = 0;
     for (size_t kind = 0; kind < sizeof names / sizeof *names; kind++) {
         buffer text = {0};
         uint32_t state = 1;
         while (text.size < EXTREME_SIZE) {
             uint32_t r = next_random(&state);
-            uint32_t code = kind == 0 ? 'x' : kind == 1 ? 'X' : kind == 2 ? 'a' + r % 26 : kind == 3 ? '0' + r % 10
-                          : kind == 4 ? ' ' : kind == 5 ? 0x6F22 : kind == 6 ? 0x4E00 + r % 0x5000 : kind == 7 ? '=' : 0xC9;
+            uint32_t code = kind == 0   ? 'x'
+                            : kind == 1 ? 'X'
+                            : kind == 2 ? 'a' + r % 26
+                            : kind == 3 ? '0' + r % 10
+                            : kind == 4 ? ' '
+                            : kind == 5 ? 0x6F22
+                            : kind == 6 ? 0x4E00 + r % 0x5000
+                            : kind == 7 ? '='
+                                        : 0xC9;
             char utf8[3] = {(char)(0xE0 | code >> 12), (char)(0x80 | (code >> 6 & 0x3F)), (char)(0x80 | (code & 0x3F))};
             char two[2] = {(char)(0xC0 | code >> 6), utf8[2]}, one = (char)code;
-            buffer_append(&text, code < 0x80 ? &one : code < 0x800 ? two : utf8, code < 0x80 ? 1 : code < 0x800 ? 2 : 3);
+            buffer_append(&text,
+                          code < 0x80    ? &one
+                          : code < 0x800 ? two
+                                         : utf8,
+                          code < 0x80    ? 1
+                          : code < 0x800 ? 2
+                                         : 3);
         }
         failed |= measure(t, &text, names[kind]);
         buffer_free(&text);

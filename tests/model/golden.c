@@ -1,5 +1,6 @@
 #include "tests/model/golden.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,22 @@ static bool read_prompt(const safetensors *s, int index, golden_prompt *p)
            logprobs == p->n_positions && gaps == p->n_greedy && p->n_greedy == GOLDEN_GREEDY;
 }
 
+/* golden.json beside the tensors. */
+static bool read_yardstick(golden *g)
+{
+    char path[1200];
+    snprintf(path, sizeof path, "%s/golden.json", g->dir);
+    json_t *root = json_load_file(path, 0, NULL), *prompts = json_object_get(root, "prompts");
+    bool complete = (int)json_array_size(prompts) == g->n_prompts;
+    for (int i = 0; i < g->n_prompts && complete; i++) {
+        const json_t *figure = json_object_get(json_array_get(prompts, (size_t)i), "hf_bf16_mean_abs");
+        complete = json_is_real(figure);
+        g->prompts[i].bf16_error = json_real_value(figure);
+    }
+    json_decref(root);
+    return complete;
+}
+
 bool golden_open(const char *name, golden *out)
 {
     const char *root = getenv("GPTOSS_TESTS_DIR");
@@ -64,7 +81,7 @@ bool golden_open(const char *name, golden *out)
     }
     while (g.n_prompts < GOLDEN_MAX_PROMPTS && read_prompt(&s, g.n_prompts, &g.prompts[g.n_prompts])) g.n_prompts++;
     safetensors_free(&s);
-    if (g.n_prompts == 0) {
+    if (g.n_prompts == 0 || !read_yardstick(&g)) {
         free(g.bytes);
         return false;
     }

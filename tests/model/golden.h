@@ -16,6 +16,7 @@ typedef struct golden_prompt {
     const float *logprobs;    /* [n_positions, GOLDEN_TARGETS] */
     const int32_t *greedy;    /* [n_greedy] */
     const float *gaps;        /* [n_greedy] between best and second best */
+    double bf16_error;        /* mean absolute error of Hugging Face's own BF16 run over the same values */
 } golden_prompt;
 
 typedef struct golden {

@@ -68,13 +68,14 @@ static void check_pieces(const pretokenize *p, const char *text, const char *con
     check_ends(p, text, strlen(text), ends, n);
 }
 
-#define PIECES(p, text, ...) \
-    check_pieces(p, text, (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+#define PIECES(p, text, ...)                                                                                           \
+    check_pieces(p, text, (const char *const[]){__VA_ARGS__},                                                          \
+                 sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 
 static void edges_split_as_the_pattern_says(void **state)
 {
     PIECES(*state, "don't DON'T x'Ll", "don't", " DON'T", " x'Ll");
-    PIECES(*state, "it'\xC5\xBF", "it'\xC5\xBF");                        /* LONG S is a caseless s */
+    PIECES(*state, "it'\xC5\xBF", "it'\xC5\xBF"); /* LONG S is a caseless s */
     PIECES(*state, "it'\xC3\xA9", "it", "'\xC3\xA9");
     PIECES(*state, "HTTPServer", "HTTPServer");
     PIECES(*state, "getURLs aB", "get", "URLs", " a", "B");
@@ -83,21 +84,82 @@ static void edges_split_as_the_pattern_says(void **state)
     PIECES(*state, "  \n \n  x", "  \n \n", " ", " x");
     PIECES(*state, "a\t b \t", "a", "\t", " b", " \t");
     PIECES(*state, "12345", "123", "45");
-    PIECES(*state, "12\xD9\xA3\xD9\xA4", "12\xD9\xA3", "\xD9\xA4");      /* Arabic digits count too */
-    PIECES(*state, "a\xE1\xA0\x8E" "b", "a", "\xE1\xA0\x8E" "b");        /* U+180E is no white space */
-    PIECES(*state, "\xC2\xA0\xC2\xA0" "b", "\xC2\xA0", "\xC2\xA0" "b");  /* NBSP is */
-    PIECES(*state, "\x1C\x1D", "\x1C\x1D");                              /* these are not, in Unicode */
-    PIECES(*state, "e\xCC\x81\xCC\x81" "E", "e\xCC\x81\xCC\x81", "E");   /* a mark is lower case and upper case */
+    PIECES(*state, "12\xD9\xA3\xD9\xA4", "12\xD9\xA3", "\xD9\xA4"); /* Arabic digits count too */
+    PIECES(*state,
+           "a\xE1\xA0\x8E"
+           "b",
+           "a",
+           "\xE1\xA0\x8E"
+           "b"); /* U+180E is no white space */
+    PIECES(*state,
+           "\xC2\xA0\xC2\xA0"
+           "b",
+           "\xC2\xA0",
+           "\xC2\xA0"
+           "b");                            /* NBSP is */
+    PIECES(*state, "\x1C\x1D", "\x1C\x1D"); /* these are not, in Unicode */
+    PIECES(*state,
+           "e\xCC\x81\xCC\x81"
+           "E",
+           "e\xCC\x81\xCC\x81", "E"); /* a mark is lower case and upper case */
 }
 
 /* Random text over what the pattern tells apart: the hand-written part must never disagree with the pattern. */
 static void ascii_equals_pattern_on_random_text(void **state)
 {
     static const char *const alphabet[] = {
-        "a", "z", "s", "t", "l", "e", "r", "A", "S", "L", "E", "0", "9", " ", " ", "\n", "\r", "\t", "\v", "\f", "'", "'", "/", ".", "!",
-        "_", "@", "`", "[", "{", "~", "\x01", "\x1C", "\x1F", "\x7F", "'s", "'ll", "'RE", "\xC5\xBF", "\xC3\xA9", "\xC3\x89",
-        "\xC2\xA0", "\xC2\x85", "\xE3\x80\x80", "\xCC\x81", "\xD9\xA3", "\xE6\xBC\xA2", "\xE2\x82\xAC", "\xC7\x85", "\xCA\xB0",
-        "\xF0\x9F\x98\x80", "\xE2\x84\xAA",
+        "a",
+        "z",
+        "s",
+        "t",
+        "l",
+        "e",
+        "r",
+        "A",
+        "S",
+        "L",
+        "E",
+        "0",
+        "9",
+        " ",
+        " ",
+        "\n",
+        "\r",
+        "\t",
+        "\v",
+        "\f",
+        "'",
+        "'",
+        "/",
+        ".",
+        "!",
+        "_",
+        "@",
+        "`",
+        "[",
+        "{",
+        "~",
+        "\x01",
+        "\x1C",
+        "\x1F",
+        "\x7F",
+        "'s",
+        "'ll",
+        "'RE",
+        "\xC5\xBF",
+        "\xC3\xA9",
+        "\xC3\x89",
+        "\xC2\xA0",
+        "\xC2\x85",
+        "\xE3\x80\x80",
+        "\xCC\x81",
+        "\xD9\xA3",
+        "\xE6\xBC\xA2",
+        "\xE2\x82\xAC",
+        "\xC7\x85",
+        "\xCA\xB0",
+        "\xF0\x9F\x98\x80",
+        "\xE2\x84\xAA",
     };
     uint64_t seed = 11;
     status_detail detail;
@@ -109,7 +171,8 @@ static void ascii_equals_pattern_on_random_text(void **state)
         uint32_t kind = tokenizer_data_random(&seed) % 4;
         for (size_t i = 0; i < n; i++) {
             char byte[2] = {(char)(tokenizer_data_random(&seed) % 128), 0};
-            const char *add = alphabet[tokenizer_data_random(&seed) % (kind == 0 ? sizeof alphabet / sizeof *alphabet : 38)];
+            const char *add =
+                alphabet[tokenizer_data_random(&seed) % (kind == 0 ? sizeof alphabet / sizeof *alphabet : 38)];
             size_t length = kind == 1 ? 1 : strlen(add);
             memcpy(text + size, kind == 1 ? byte : add, length);
             size += length;
@@ -121,7 +184,8 @@ static void ascii_equals_pattern_on_random_text(void **state)
             assert_int_equal(pretokenize_scan_next(&scan, &start, &detail), STATUS_OK);
             size_t end = pretokenize_ascii(text, size, start);
             if (end != 0 && end != scan.position)
-                fail_msg("\"%.*s\" at %zu: by hand %zu, by the pattern %zu", (int)size, text, start, end, scan.position);
+                fail_msg("\"%.*s\" at %zu: by hand %zu, by the pattern %zu", (int)size, text, start, end,
+                         scan.position);
             by_hand += end != 0;
             n_pieces++;
         }

@@ -35,11 +35,26 @@ static void special_tokens_are_o200k_harmony(void **state)
         const char *text;
         int32_t id;
     } known[] = {
-        {"<|startoftext|>", 199998}, {"<|endoftext|>", 199999},       {"<|reserved_200000|>", 200000}, {"<|reserved_200001|>", 200001},
-        {"<|return|>", 200002},      {"<|constrain|>", 200003},       {"<|reserved_200004|>", 200004}, {"<|channel|>", 200005},
-        {"<|start|>", 200006},       {"<|end|>", 200007},             {"<|message|>", 200008},         {"<|reserved_200009|>", 200009},
-        {"<|call|>", 200012},        {"<|reserved_200013|>", 200013}, {"<|endofprompt|>", 200018},     {"<|reserved_201087|>", 201087},
-        {"<|reserved_200018|>", -1}, {"<|reserved_201088|>", -1},     {"<|start|", -1},                {"", -1},
+        {"<|startoftext|>", 199998},
+        {"<|endoftext|>", 199999},
+        {"<|reserved_200000|>", 200000},
+        {"<|reserved_200001|>", 200001},
+        {"<|return|>", 200002},
+        {"<|constrain|>", 200003},
+        {"<|reserved_200004|>", 200004},
+        {"<|channel|>", 200005},
+        {"<|start|>", 200006},
+        {"<|end|>", 200007},
+        {"<|message|>", 200008},
+        {"<|reserved_200009|>", 200009},
+        {"<|call|>", 200012},
+        {"<|reserved_200013|>", 200013},
+        {"<|endofprompt|>", 200018},
+        {"<|reserved_201087|>", 201087},
+        {"<|reserved_200018|>", -1},
+        {"<|reserved_201088|>", -1},
+        {"<|start|", -1},
+        {"", -1},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         size_t size;
@@ -51,7 +66,8 @@ static void special_tokens_are_o200k_harmony(void **state)
         assert_memory_equal(bytes, known[i].text, size);
     }
     assert_int_equal(tokenizer_size(*state), 201088);
-    for (int32_t id = -1; id <= 201088; id++) assert_int_equal(tokenizer_is_special(*state, id), id >= 199998 && id < 201088);
+    for (int32_t id = -1; id <= 201088; id++)
+        assert_int_equal(tokenizer_is_special(*state, id), id >= 199998 && id < 201088);
 }
 
 static void ids_outside_have_no_bytes(void **state)
@@ -86,7 +102,8 @@ static void given_vectors_encode_alike(void **state)
     json_array_foreach(json_object_get(root, "ordinary"), index, vector)
     {
         const json_t *text = json_object_get(vector, "text");
-        failed += !tokenizer_data_agrees(*state, json_string_value(text), json_string_length(text), json_object_get(vector, "ids"));
+        failed += !tokenizer_data_agrees(*state, json_string_value(text), json_string_length(text),
+                                         json_object_get(vector, "ids"));
     }
     assert_true(index > 50);
     assert_int_equal(failed, 0);
@@ -117,7 +134,8 @@ static void given_ids_decode_alike(void **state)
     json_array_foreach(json_object_get(root, "with_special"), index, vector)
     {
         buffer text = {0};
-        json_array_foreach(json_object_get(vector, "ids"), at, id) append_bytes(*state, (int32_t)json_integer_value(id), &text);
+        json_array_foreach(json_object_get(vector, "ids"), at, id)
+            append_bytes(*state, (int32_t)json_integer_value(id), &text);
         assert_string_equal(text.data, json_string_value(json_object_get(vector, "text")));
         buffer_free(&text);
     }
@@ -151,7 +169,8 @@ static void generated_strings_encode_as_tiktoken(void **state)
 
 /* ---- long pieces ------------------------------------------------------------------------------------------------- */
 
-/* The definition, word for word: the lowest rank among all neighbours, the leftmost of equals. Here rank and id are the same. */
+/* The definition, word for word: the lowest rank among all neighbours, the leftmost of equals. Here rank and id are the
+ * same. */
 static void merge_naively(const tokenizer *t, const char *piece, size_t size, id_list *out)
 {
     size_t cuts[512], n = size;
@@ -181,7 +200,8 @@ static void merging_equals_its_definition_at_any_length(void **state)
         size_t size = 2 + tokenizer_data_random(&seed) % (round % 3 ? 60 : sizeof piece - 2);
         uint32_t letters = 1 + tokenizer_data_random(&seed) % 26;
         for (size_t i = 0; i < size; i++)
-            piece[i] = (char)(round % 5 ? 'a' + tokenizer_data_random(&seed) % letters : tokenizer_data_random(&seed) % 256);
+            piece[i] =
+                (char)(round % 5 ? 'a' + tokenizer_data_random(&seed) % letters : tokenizer_data_random(&seed) % 256);
         id_list got = {0}, expected = {0};
         merge_naively(t, piece, size, &expected);
         assert_true(bpe_encode(&t->bpe, piece, size, &got));
@@ -206,7 +226,8 @@ static void megabytes_of_one_kind_take_under_a_second(void **state)
 #else
     const double allowed = 20.0;
 #endif
-    static const char *const kinds[] = {"x", "X", " ", "\n", "=", "7", "\xE6\xBC\xA2", "\xC3\x89", "\xCC\x81", "\xE3\x80\x80", "ab", "x\xC3\x89"};
+    static const char *const kinds[] = {
+        "x", "X", " ", "\n", "=", "7", "\xE6\xBC\xA2", "\xC3\x89", "\xCC\x81", "\xE3\x80\x80", "ab", "x\xC3\x89"};
     for (size_t kind = 0; kind <= sizeof kinds / sizeof *kinds; kind++) {
         buffer text = {0}, back = {0};
         id_list ids = {0};

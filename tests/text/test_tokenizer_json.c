@@ -37,7 +37,8 @@ static void write_document(int32_t n)
 {
     const tokenizer_write_special specials[] = {{"<|end|>", n + 4}, {"<|start|>", n}, {"a \"quoted\" \\ é", n + 1}};
     status_detail detail = {{0}};
-    if (tokenizer_write_json(tokenizer_data_vocabulary(), n, specials, 3, written_path, &detail) != STATUS_OK) fail_msg("%s", detail.text);
+    if (tokenizer_write_json(tokenizer_data_vocabulary(), n, specials, 3, written_path, &detail) != STATUS_OK)
+        fail_msg("%s", detail.text);
 }
 
 static json_t *document(int32_t n)
@@ -84,7 +85,10 @@ static void set_at(json_t *root, const char *path, json_t *value)
     }
 }
 
-static json_t *at(json_t *root, const char *outer, const char *inner) { return json_object_get(json_object_get(root, outer), inner); }
+static json_t *at(json_t *root, const char *outer, const char *inner)
+{
+    return json_object_get(json_object_get(root, outer), inner);
+}
 
 /* ---- reading what is right --------------------------------------------------------------------------------------- */
 
@@ -166,7 +170,9 @@ static void merges_may_be_strings(void **state)
     json_t *root = document(REDUCED), *merges = at(root, "model", "merges");
     for (size_t i = 0; i < json_array_size(merges); i++) {
         const json_t *pair = json_array_get(merges, i);
-        json_array_set_new(merges, i, json_sprintf("%s %s", json_string_value(json_array_get(pair, 0)), json_string_value(json_array_get(pair, 1))));
+        json_array_set_new(merges, i,
+                           json_sprintf("%s %s", json_string_value(json_array_get(pair, 0)),
+                                        json_string_value(json_array_get(pair, 1))));
     }
     tokenizer *t = parse_well(root);
     check_reduced(t, NULL);
@@ -318,7 +324,8 @@ static void every_deviation_is_named(void **state)
         if (parse(root, &t, &detail) != STATUS_MODEL) fail_msg("%s = %s is taken", wrong[i].path, wrong[i].value);
         assert_null(t);
         if (!strstr(detail.text, wrong[i].message))
-            fail_msg("%s = %s: \"%s\" does not say \"%s\"", wrong[i].path, wrong[i].value, detail.text, wrong[i].message);
+            fail_msg("%s = %s: \"%s\" does not say \"%s\"", wrong[i].path, wrong[i].value, detail.text,
+                     wrong[i].message);
         json_decref(root);
     }
     json_decref(good);
@@ -327,8 +334,16 @@ static void every_deviation_is_named(void **state)
 static void broken_text_is_refused(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "{", "[]", "null", "{}", "{\"model\": {\"type\": \"BPE\"}}", "{\"a\": 1, \"a\": 2}",
-                                        "{\"a\": \"\xFF\"}", "{\"model\": NaN}", "\xEF\xBB\xBF{}"};
+    static const char *const texts[] = {"",
+                                        "{",
+                                        "[]",
+                                        "null",
+                                        "{}",
+                                        "{\"model\": {\"type\": \"BPE\"}}",
+                                        "{\"a\": 1, \"a\": 2}",
+                                        "{\"a\": \"\xFF\"}",
+                                        "{\"model\": NaN}",
+                                        "\xEF\xBB\xBF{}"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         tokenizer *t = NULL;
         assert_int_equal(tokenizer_parse_json(texts[i], strlen(texts[i]), &t, NULL), STATUS_MODEL);
@@ -356,7 +371,8 @@ static void cut_and_flipped_files_never_crash(void **state)
         if (round % 3 == 0)
             size = where < text.size - 4 ? where : 0; /* the last brackets and line ends are not missed by less */
         else
-            text.data[where] = round % 3 == 1 ? (char)(tokenizer_data_random(&seed) % 256) : "0[]{}\":,9"[tokenizer_data_random(&seed) % 9];
+            text.data[where] = round % 3 == 1 ? (char)(tokenizer_data_random(&seed) % 256)
+                                              : "0[]{}\":,9"[tokenizer_data_random(&seed) % 9];
         status result = tokenizer_parse_json(text.data, size, &t, &detail);
         if (round % 3 == 0) assert_int_equal(result, STATUS_MODEL);
         if (result != STATUS_OK) assert_true(t == NULL && detail.text[0]);
@@ -368,18 +384,21 @@ static void cut_and_flipped_files_never_crash(void **state)
 
 /* ---- refusing to write ------------------------------------------------------------------------------------------- */
 
-static void expect_no_file(int32_t n, const tokenizer_write_special *specials, size_t n_specials, const char *path, status expected)
+static void expect_no_file(int32_t n, const tokenizer_write_special *specials, size_t n_specials, const char *path,
+                           status expected)
 {
     status_detail detail = {{0}};
-    assert_int_equal(tokenizer_write_json(tokenizer_data_vocabulary(), n, specials, n_specials, path, &detail), expected);
+    assert_int_equal(tokenizer_write_json(tokenizer_data_vocabulary(), n, specials, n_specials, path, &detail),
+                     expected);
     assert_true(detail.text[0]);
 }
 
 static void impossible_vocabularies_are_not_written(void **state)
 {
     (void)state;
-    const tokenizer_write_special low = {"<|a|>", 299}, pair[] = {{"<|a|>", 300}, {"<|b|>", 300}}, twins[] = {{"<|a|>", 300}, {"<|a|>", 301}},
-                                  empty = {"", 300}, reserved[] = {{"<|reserved_301|>", 300}, {"<|b|>", 302}};
+    const tokenizer_write_special low = {"<|a|>", 299}, pair[] = {{"<|a|>", 300}, {"<|b|>", 300}},
+                                  twins[] = {{"<|a|>", 300}, {"<|a|>", 301}}, empty = {"", 300},
+                                  reserved[] = {{"<|reserved_301|>", 300}, {"<|b|>", 302}};
     expect_no_file(255, NULL, 0, written_path, STATUS_USAGE);
     expect_no_file(-1, NULL, 0, written_path, STATUS_USAGE);
     expect_no_file(FULL + 1, NULL, 0, written_path, STATUS_USAGE);

@@ -11,7 +11,8 @@
 
 #define BAD "\xEF\xBF\xBD"
 
-/* `repaired` NULL: valid as it is. Expected values: Unicode 15, section 3.9, tables 3-8 to 3-11, and Rust's from_utf8_lossy. */
+/* `repaired` NULL: valid as it is. Expected values: Unicode 15, section 3.9, tables 3-8 to 3-11, and Rust's
+ * from_utf8_lossy. */
 static const struct {
     const char *bytes, *repaired;
 } cases[] = {
@@ -19,12 +20,14 @@ static const struct {
     {"plain ASCII, longer than a word", NULL},
     {"\x7F\xC2\x80\xDF\xBF\xE0\xA0\x80\xEF\xBF\xBF", NULL},
     {"\xF0\x90\x80\x80\xF4\x8F\xBF\xBF\xED\x9F\xBF\xEE\x80\x80", NULL},
-    {"12345678\xC3\xA9" "1234567\xC3\xA9", NULL},
+    {"12345678\xC3\xA9"
+     "1234567\xC3\xA9",
+     NULL},
     {"a\x80z", "a" BAD "z"},
     {"\xBF\xBF", BAD BAD},
-    {"\xC0\x80", BAD BAD},                                     /* overlong NUL */
+    {"\xC0\x80", BAD BAD}, /* overlong NUL */
     {"\xC1\xBF", BAD BAD},
-    {"\xE0\x9F\xBF", BAD BAD BAD},                             /* overlong in three bytes */
+    {"\xE0\x9F\xBF", BAD BAD BAD}, /* overlong in three bytes */
     {"\xF0\x8F\xBF\xBF", BAD BAD BAD BAD},
     {"\xED\xA0\x80\xED\xBF\xBF\xED\xAF\x41", BAD BAD BAD BAD BAD BAD BAD BAD "A"}, /* surrogates, table 3-9 */
     {"\xF4\x91\x92\x93\xFF\x41\x80\xBF\x42", BAD BAD BAD BAD BAD "A" BAD BAD "B"}, /* table 3-10 */
@@ -43,7 +46,8 @@ static const char *expected(size_t i) { return cases[i].repaired ? cases[i].repa
 static void validity_is_told(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < N_CASES; i++) assert_int_equal(utf8_valid(cases[i].bytes, strlen(cases[i].bytes)), !cases[i].repaired);
+    for (size_t i = 0; i < N_CASES; i++)
+        assert_int_equal(utf8_valid(cases[i].bytes, strlen(cases[i].bytes)), !cases[i].repaired);
     assert_true(utf8_valid("a\0b", 3));
 }
 

@@ -42,7 +42,8 @@ int tokenizer_data_agrees(const tokenizer *t, const char *text, size_t size, con
     status_detail detail = {{0}};
     status result = tokenizer_encode(t, text, size, &ids, &detail);
     int equal = result == STATUS_OK && ids.count == json_array_size(expected);
-    for (size_t i = 0; equal && i < ids.count; i++) equal = ids.ids[i] == json_integer_value(json_array_get(expected, i));
+    for (size_t i = 0; equal && i < ids.count; i++)
+        equal = ids.ids[i] == json_integer_value(json_array_get(expected, i));
     if (!equal) {
         char *wanted = json_dumps(expected, JSON_COMPACT);
         printf("text: %.*s\nexpected: %s\n     got: ", (int)size, text, wanted);

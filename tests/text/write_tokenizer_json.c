@@ -1,5 +1,5 @@
-/* write_tokenizer_json VOCABULARY.tiktoken N_ORDINARY OUT.json: a tokenizer.json with o200k_harmony's named special tokens right after
- * the ordinary ones, at their usual distances. For tests/data/check_tokenizer_json.py. */
+/* write_tokenizer_json VOCABULARY.tiktoken N_ORDINARY OUT.json: a tokenizer.json with o200k_harmony's named special
+ * tokens right after the ordinary ones, at their usual distances. For tests/data/check_tokenizer_json.py. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,8 +13,9 @@ int main(int argc, char **argv)
     }
     int32_t n = (int32_t)atoi(argv[2]);
     const tokenizer_write_special specials[] = {
-        {"<|startoftext|>", n},  {"<|endoftext|>", n + 1}, {"<|return|>", n + 4},   {"<|constrain|>", n + 5}, {"<|channel|>", n + 7},
-        {"<|start|>", n + 8},    {"<|end|>", n + 9},       {"<|message|>", n + 10}, {"<|call|>", n + 14},     {"<|endofprompt|>", n + 20},
+        {"<|startoftext|>", n}, {"<|endoftext|>", n + 1},    {"<|return|>", n + 4}, {"<|constrain|>", n + 5},
+        {"<|channel|>", n + 7}, {"<|start|>", n + 8},        {"<|end|>", n + 9},    {"<|message|>", n + 10},
+        {"<|call|>", n + 14},   {"<|endofprompt|>", n + 20},
     };
     status_detail detail;
     status result = tokenizer_write_json(argv[1], n, specials, sizeof specials / sizeof *specials, argv[3], &detail);
