@@ -14,6 +14,10 @@
 static const transport *const transports[] = {
     &transport_self,
     &transport_mpi,
+#ifdef GPTOSS_CUDA
+    &transport_peer,
+    &transport_nccl,
+#endif
 };
 enum { N_TRANSPORTS = sizeof transports / sizeof *transports };
 
@@ -92,23 +96,38 @@ static unsigned can_use(const transport_group *group, status_detail *why)
     return bits;
 }
 
-/* All ranks of a group must take the same one: the first that every rank can use. */
-static status choose(const transport_group *group, const transport **via, status_detail *detail)
+/* All ranks of a group must take the same one: *common gets those that every rank could use, as bits. */
+static status survey(const transport_group *group, unsigned *common, status_detail *detail)
 {
     status_detail why;
-    unsigned mine = can_use(group, &why), common = mine;
+    unsigned mine = can_use(group, &why);
+    *common = mine;
     if (group->size > 1)
-        STATUS_TRY(mpi_status(MPI_Allreduce(&mine, &common, 1, MPI_UNSIGNED, MPI_BAND, group->ranks),
+        STATUS_TRY(mpi_status(MPI_Allreduce(&mine, common, 1, MPI_UNSIGNED, MPI_BAND, group->ranks),
                               "comm: choice of transport", detail));
-    for (int i = 0; i < N_TRANSPORTS; i++) {
-        if (!(common & 1u << i)) continue;
-        *via = transports[i];
-        return STATUS_OK;
-    }
+    if (*common) return STATUS_OK;
     if (mine)
         return status_fail(detail, STATUS_USAGE, "transport \"%s\": another rank of the group cannot use it",
                            group->options.transport);
     return status_fail(detail, STATUS_USAGE, "no way between the %d ranks of a group: %s", group->size, why.text);
+}
+
+/* Opens the first of `common` that serves the group after all. If none does, the detail says why of each. */
+static status open_first(comm *c, unsigned common, status_detail *detail)
+{
+    status code = STATUS_OK;
+    status_detail why = {""};
+    size_t used = 0;
+    for (int i = 0; i < N_TRANSPORTS; i++) {
+        if (!(common & 1u << i)) continue;
+        c->via = transports[i];
+        code = c->via->open(&c->group, &c->state, detail);
+        if (code != STATUS_USAGE) return code;
+        if (used < sizeof why.text)
+            used += (size_t)snprintf(why.text + used, sizeof why.text - used, "%stransport \"%s\" %.300s", used ? "; " : "",
+                                     c->via->name, detail ? detail->text : "");
+    }
+    return status_fail(detail, code, "%s", why.text);
 }
 
 status comm_open(world *w, int color, const comm_options *options, comm **out, status_detail *detail)
@@ -118,11 +137,12 @@ status comm_open(world *w, int color, const comm_options *options, comm **out, s
     status code = c ? STATUS_OK : status_fail(detail, STATUS_MACHINE, "comm: out of memory");
     code = world_agree(w, code, detail, NULL);
     if (code != STATUS_OK) goto free_comm;
+    unsigned common = 0;
     code = make_group(w, color, options, &c->group, detail);
-    if (code == STATUS_OK) code = choose(&c->group, &c->via, detail);
+    if (code == STATUS_OK) code = survey(&c->group, &common, detail);
     code = world_agree(w, code, detail, NULL);
     if (code != STATUS_OK) goto free_group;
-    code = c->via->open(&c->group, &c->state, detail);
+    code = open_first(c, common, detail);
     bool opened = code == STATUS_OK;
     code = world_agree(w, code, detail, NULL);
     if (code != STATUS_OK) {

@@ -63,7 +63,7 @@ void world_on_signal(world *w, void (*fn)(void *user, int from_rank), void *user
 typedef struct comm comm;
 
 typedef struct comm_options {
-    const char *transport; /* "auto", or one of the table: "self", "mpi"; later "nccl", "peer" */
+    const char *transport; /* "auto", or one of the table: "self", "mpi", and in builds with CUDA "peer", "nccl" */
     bool host_memory;      /* whether buffers can be dereferenced by the host; "mpi" needs it */
     void *stream;          /* what the work is ordered on; NULL for host memory, where every call blocks until done */
     size_t max_bytes;      /* largest all-reduce or all-gather piece, for workspaces taken at open */
@@ -76,8 +76,9 @@ int comm_rank(const comm *c);
 int comm_size(const comm *c);
 const char *comm_transport(const comm *c);
 
-/* data[i] = sum over ranks of data[i], in place; F32 or BF16 (summed in F32, rounded once). The sum is taken in rank order whatever
- * `count` is, so all ranks get identical bits and an element's sum does not depend on its neighbours. */
+/* data[i] = sum over ranks of data[i], in place; F32 or BF16. All ranks get identical bits. The transports here add in F32 and in rank
+ * order, and round once, whatever `count` is, so an element's sum does not depend on its neighbours. NCCL, and so "nccl" and large
+ * messages of "peer", adds in an order that depends on `count`, and may round BF16 at each addition. */
 status comm_all_reduce(comm *c, void *data, size_t count, dtype type, status_detail *detail);
 
 /* out = the pieces of all ranks, in rank order, `count` elements each. `piece` may be inside `out` at its own place. */
@@ -106,8 +107,9 @@ typedef struct exchange_shape {
 
 /* What a rank received. Buffers belong to the exchange and live until its next dispatch. */
 typedef struct exchange_rows {
-    int n_rows;               /* at most max_rows * group size */
-    const void *rows;         /* [n_rows, row_size] */
+    int n_rows;               /* at most max_rows * group size; on a device just that, as the host does not learn what came: rows
+                               * that were not meant for us have only -1 as experts, and are finite if rows are */
+    const void *rows;         /* [n_rows, row_size] by sender, in rank order, and then as they were sent */
     const int32_t *experts;   /* [n_rows, top_k] global expert ids; -1: not ours */
     const float *weights;     /* [n_rows, top_k]; 0 where experts is -1 */
 } exchange_rows;
@@ -115,7 +117,8 @@ typedef struct exchange_rows {
 /* Collective over the group; so are dispatch and combine, even for a rank with n_rows 0. */
 status exchange_open(comm *c, const exchange_shape *shape, exchange **out, status_detail *detail);
 void exchange_close(exchange *x);
-status exchange_dispatch(exchange *x, int n_rows, const void *rows, const int32_t *experts, const float *weights,
+/* max_rows: no rank of the group has more rows in this call; all pass the same. It decides what travels on a device. */
+status exchange_dispatch(exchange *x, int n_rows, int max_rows, const void *rows, const int32_t *experts, const float *weights,
                          exchange_rows *received, status_detail *detail);
 /* `returned`: [received.n_rows, row_size]; `out`: [n_rows, row_size] of the last dispatch, overwritten. */
 status exchange_combine(exchange *x, const void *returned, void *out, status_detail *detail);

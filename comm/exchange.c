@@ -64,11 +64,11 @@ void exchange_close(exchange *x)
     free(x);
 }
 
-static status check_rows(const exchange *x, int n_rows, const void *rows, const int32_t *experts, const float *weights,
-                         status_detail *detail)
+static status check_rows(const exchange *x, int n_rows, int max_rows, const void *rows, const int32_t *experts,
+                         const float *weights, status_detail *detail)
 {
-    if (n_rows < 0 || n_rows > x->shape.max_rows)
-        return status_fail(detail, STATUS_INTERNAL, "dispatch: %d rows; 0 to %d were agreed on", n_rows, x->shape.max_rows);
+    if (n_rows < 0 || n_rows > max_rows)
+        return status_fail(detail, STATUS_INTERNAL, "dispatch: %d rows; 0 to %d were agreed on", n_rows, max_rows);
     if (n_rows && (!rows || !experts || !weights))
         return status_fail(detail, STATUS_INTERNAL, "dispatch: no buffer for %d rows", n_rows);
     if (!x->host_memory) return STATUS_OK;
@@ -83,15 +83,18 @@ static status check_rows(const exchange *x, int n_rows, const void *rows, const 
     return STATUS_OK;
 }
 
-status exchange_dispatch(exchange *x, int n_rows, const void *rows, const int32_t *experts, const float *weights,
+status exchange_dispatch(exchange *x, int n_rows, int max_rows, const void *rows, const int32_t *experts, const float *weights,
                          exchange_rows *received, status_detail *detail)
 {
     x->dispatched = false;
-    status mine = check_rows(x, n_rows, rows, experts, weights, detail);
+    if (max_rows < 0 || max_rows > x->shape.max_rows) /* wrong on all ranks alike */
+        return status_fail(detail, STATUS_INTERNAL, "dispatch: up to %d rows on each rank; the exchange has room for %d",
+                           max_rows, x->shape.max_rows);
+    status mine = check_rows(x, n_rows, max_rows, rows, experts, weights, detail);
     bool refused = mine != STATUS_OK;
     exchange_rows got;
     status_detail theirs = {""};
-    status code = x->via->dispatch(x->made, refused, refused ? 0 : n_rows, rows, experts, weights, &got, &theirs);
+    status code = x->via->dispatch(x->made, refused, refused ? 0 : n_rows, max_rows, rows, experts, weights, &got, &theirs);
     if (refused) return mine;
     if (code != STATUS_OK) return status_fail(detail, code, "%s", theirs.text);
     x->dispatched = true;

@@ -36,7 +36,9 @@ typedef struct transport {
     bool (*serves)(const transport_group *group, status_detail *why);
 
     /* Takes workspaces and connections. *state is the transport's own; untouched on failure. A failure of one rank must not
-     * keep others waiting: what only this rank can know is checked before anything collective. Not NULL. */
+     * keep others waiting: what only this rank can know is checked before anything collective. STATUS_USAGE, from all ranks
+     * alike, says what serves() could not know alone: that this group cannot be served; the next transport is tried. Not
+     * NULL. */
     status (*open)(const transport_group *group, void **state, status_detail *detail);
     /* Gives all of it back. Not NULL. */
     void (*close)(void *state);
@@ -47,13 +49,14 @@ typedef struct transport {
     status (*broadcast)(void *state, void *data, size_t size, int root, status_detail *detail);
 
     /* Sends `send.counts[r]` items to each rank r and receives `receive.counts[r]`; these may differ from rank to rank, be 0,
-     * and concern the rank itself. Host memory only; `from` and `to` do not overlap. NULL if `exchange` does not use it. */
+     * and concern the rank itself. `from` and `to` do not overlap. On a device a transport may want all counts, on all ranks,
+     * to be the same. NULL if `exchange` does not use it. */
     status (*all_to_all)(void *state, size_t item_size, const void *from, transport_items send, void *to,
                          transport_items receive, status_detail *detail);
 
-    /* The expert exchange: exchange_host over all_to_all, or the transport's own; NULL: none. On a device the number of rows
-     * received is unknown to the host, so such an exchange fixes it: n_rows is max_rows * group size, and rows that
-     * nobody sent have -1 for every expert. */
+    /* The expert exchange: exchange_host over all_to_all, or exchange_device over all_gather and all_to_all; NULL: none. On a
+     * device the number of rows received is unknown to the host, so it is fixed: n_rows is the call's max_rows * group size,
+     * and rows that are not for this rank have -1 for every expert. */
     const transport_exchange *exchange;
 } transport;
 
@@ -66,14 +69,17 @@ struct transport_exchange {
     void (*close)(void *made); /* not NULL */
     /* `refused`: this rank's arguments are wrong (n_rows is 0 then). The call still takes part, and fails on every rank where
      * the host learns of it. Buffers of *received are the exchange's. Not NULL. */
-    status (*dispatch)(void *made, bool refused, int n_rows, const void *rows, const int32_t *experts, const float *weights,
-                       exchange_rows *received, status_detail *detail);
+    status (*dispatch)(void *made, bool refused, int n_rows, int max_rows, const void *rows, const int32_t *experts,
+                       const float *weights, exchange_rows *received, status_detail *detail);
     /* After a dispatch that succeeded. Not NULL. */
     status (*combine)(void *made, const void *returned, void *out, status_detail *detail);
 };
 
 extern const transport transport_self;          /* groups of one rank */
 extern const transport transport_mpi;           /* host memory, any group */
-extern const transport_exchange exchange_host; /* over all_to_all */
+extern const transport transport_peer;          /* device memory, ranks of one host; in builds with CUDA, as the next */
+extern const transport transport_nccl;          /* device memory, a GPU for each rank */
+extern const transport_exchange exchange_host;  /* host memory, over all_to_all */
+extern const transport_exchange exchange_device; /* device memory, over all_gather and all_to_all; in builds with CUDA */
 
 #endif

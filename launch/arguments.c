@@ -64,6 +64,11 @@ status arguments_parse(const arguments *a, int argc, char **argv, status_detail 
             size_t length = strcspn(arg, "=");
             const argument *flag = find_flag(a, arg, length);
             if (!flag) return refuse_flag(a, arg, detail);
+            if (flag->type == ARGUMENT_SWITCH) {
+                if (arg[length]) return status_fail(detail, STATUS_USAGE, "%s takes no value, found %.64s", flag->flag, arg);
+                *(bool *)flag->to = true;
+                continue;
+            }
             const char *value = arg[length] ? arg + length + 1 : i + 1 < argc ? argv[++i] : NULL;
             if (!value) return status_fail(detail, STATUS_USAGE, "%s needs a value; --help tells more", arg);
             STATUS_TRY(set_value(flag, value, detail));

@@ -12,6 +12,7 @@ typedef enum argument_type {
     ARGUMENT_TEXT,  /* const char *, pointing into argv */
     ARGUMENT_INT,   /* int64_t within least..most */
     ARGUMENT_BYTES, /* int64_t, "80GiB" */
+    ARGUMENT_SWITCH, /* bool, set to true; takes no value */
 } argument_type;
 
 typedef struct argument {

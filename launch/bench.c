@@ -73,7 +73,9 @@ static status ask_backend(bench_job *j)
 static void find_limits(bench_job *j)
 {
     world_barrier(j->world); /* ranks of a host measure at the same time, as they will work */
-    bench_limits_find(&j->caps, j->settings.parallel.share_gpu ? 0 : world_local_rank(j->world), j->threads, &j->options.limits, &j->limits);
+    bool shares = j->settings.parallel.share_gpu;
+    bench_limits_find(&j->caps, shares ? 0 : world_local_rank(j->world), shares ? world_local_size(j->world) : 1, j->threads, &j->options.limits,
+                      &j->limits);
     world_barrier(j->world);
     j->max_tokens = (int)j->settings.engine.max_tokens_per_step;
     if (j->options.cases & BENCH_DECODE && group_slots(j) > j->max_tokens) j->max_tokens = group_slots(j);

@@ -35,12 +35,12 @@ static void cpu_name(char *out, size_t size)
     if (file) fclose(file);
 }
 
-static void gpu_name(int local_rank, char *out, size_t size)
+static void gpu_name(int gpu, char *out, size_t size)
 {
     gpu_probe *probe = malloc(sizeof *probe);
     snprintf(out, size, "GPU");
     if (probe) gpu_probe_run(probe);
-    if (probe && local_rank < probe->count) snprintf(out, size, "%s", probe->devices[local_rank].name);
+    if (probe && gpu < probe->count) snprintf(out, size, "%s", probe->devices[gpu].name);
     free(probe);
 }
 
@@ -66,16 +66,16 @@ static double measure_reading(int threads)
     return best;
 }
 
-void bench_limits_find(const ops_caps *caps, int local_rank, int threads, const roofline_limits *given, bench_limits *out)
+void bench_limits_find(const ops_caps *caps, int gpu, int sharers, int threads, const roofline_limits *given, bench_limits *out)
 {
     bench_limits found = {.bandwidth_from = of_nothing, .flops_from = of_nothing};
     if (caps->host_memory)
         cpu_name(found.device, sizeof found.device);
     else
-        gpu_name(local_rank, found.device, sizeof found.device);
+        gpu_name(gpu, found.device, sizeof found.device);
     for (size_t i = 0; i < sizeof known / sizeof *known && !caps->host_memory; i++) {
         if (!strstr(found.device, known[i].part)) continue;
-        found.limits = known[i].limits;
+        found.limits = (roofline_limits){known[i].limits.bandwidth / sharers, known[i].limits.flops / sharers};
         found.bandwidth_from = found.flops_from = of_table;
     }
     if (given->bandwidth > 0) {

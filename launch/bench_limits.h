@@ -12,7 +12,7 @@ typedef struct bench_limits {
 } bench_limits;
 
 /* `given` wins; then the table of known devices; then, for host memory, what `threads` threads read from 256 MiB, which the ranks of
- * a host should do at the same time. `local_rank`: which GPU is ours. */
-void bench_limits_find(const ops_caps *caps, int local_rank, int threads, const roofline_limits *given, bench_limits *out);
+ * a host should do at the same time. `gpu`: which one is ours; `sharers`: how many ranks share it, so that each has a part of what is known. */
+void bench_limits_find(const ops_caps *caps, int gpu, int sharers, int threads, const roofline_limits *given, bench_limits *out);
 
 #endif

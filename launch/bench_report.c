@@ -75,12 +75,13 @@ static json_t *layout_json(const shard_plan *p)
                      expert_names[p->layout.experts], "groups", p->dp, "ranks_per_group", p->tp, "why", p->why);
 }
 
-static void print_limit(double value, const char *unit, const char *from, const char *flag)
+/* units: of 1e9 and of 1e12. */
+static void print_limit(double value, const char *const units[2], const char *from, const char *flag)
 {
     if (value > 0)
-        printf(" %.3g %s (%s)", value / 1e12, unit, from);
+        printf(" %.4g %s (%s)", value / (value < 1e12 ? 1e9 : 1e12), units[value >= 1e12], from);
     else
-        printf(" %s unknown (%s)", unit, flag);
+        printf(" %s unknown (%s tells)", units[1], flag);
 }
 
 void bench_report_setting(bench_report *r, const bench_setting *s)
@@ -93,8 +94,9 @@ void bench_report_setting(bench_report *r, const bench_setting *s)
     printf("device: %s", s->limits->device);
     if (s->caps->host_memory) printf(", %d thread%s a rank", s->threads, s->threads == 1 ? "" : "s");
     printf("\nroofline of one rank:");
-    print_limit(s->limits->limits.bandwidth, "TB/s", s->limits->bandwidth_from, "--bandwidth");
-    print_limit(s->limits->limits.flops, "TFLOP/s", s->limits->flops_from, "--flops");
+    print_limit(s->limits->limits.bandwidth, (const char *[]){"GB/s", "TB/s"}, s->limits->bandwidth_from, "--bandwidth");
+    printf(",");
+    print_limit(s->limits->limits.flops, (const char *[]){"GFLOP/s", "TFLOP/s"}, s->limits->flops_from, "--flops");
     printf("\n");
     fflush(stdout);
     json_object_set_new(r->root, "device", json_string(s->limits->device));

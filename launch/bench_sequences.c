@@ -37,14 +37,16 @@ static int least_of(int a, int b) { return a < b ? a : b; }
 static int most_of(int a, int b) { return a > b ? a : b; }
 static int blocks_for(int tokens, int block_tokens) { return (tokens + block_tokens - 1) / block_tokens; }
 
+/* Blocks that a chunk of tokens and the window before its first one touch: n tokens in a row lie in at most ceil((n - 1) / block) + 1. */
+static int ring_blocks(int chunk, int block_tokens, int window) { return blocks_for(chunk + window - 2, block_tokens) + 1; }
+
 static bench_blocks count_blocks(const bench_shape *z, int block_tokens, int window)
 {
     bench_blocks b = {.context = blocks_for(z->context, block_tokens), .prompt = blocks_for(z->prompt, block_tokens)};
     b.kept_first = most_of(0, z->context - window) / block_tokens;
     b.together = most_of(1, least_of(z->max_tokens / z->context, z->slots));
-    /* one more, because neither end of the run need be at a block's edge */
-    b.fill_ring = blocks_for(least_of(z->context, z->max_tokens) + window, block_tokens) + 1;
-    b.prompt_ring = blocks_for(least_of(z->prompt, z->max_tokens) + window, block_tokens) + 1;
+    b.fill_ring = ring_blocks(least_of(z->context, z->max_tokens), block_tokens, window);
+    b.prompt_ring = ring_blocks(least_of(z->prompt, z->max_tokens), block_tokens, window);
     int scratch = most_of(z->slots ? b.together * b.fill_ring : 0, z->prompt ? b.prompt_ring : 0);
     b.total[OPS_FULL] = most_of(z->slots * b.context, b.prompt);
     b.total[OPS_SLIDING] = z->slots * (b.context - b.kept_first) + scratch;

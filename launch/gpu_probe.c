@@ -1,5 +1,4 @@
 /* Signatures: NVIDIA CUDA driver API, NVML and NCCL references; all three keep them stable between versions. */
-#define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "launch/gpu_probe.h"
 
 #include <dlfcn.h>
@@ -117,10 +116,8 @@ void gpu_probe_run(gpu_probe *out)
 {
     cuda_driver driver;
     nvml management;
-    int (*runtime_version)(int *) = NULL;
     *out = (gpu_probe){.error = ""};
     read_nccl(out);
-    if (find(RTLD_DEFAULT, "cudaRuntimeGetVersion", &runtime_version) && runtime_version(&out->runtime_version)) out->runtime_version = 0;
 
     void *cuda_library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     bool usable = cuda_library && load_driver(cuda_library, &driver);

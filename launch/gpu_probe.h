@@ -18,7 +18,6 @@ typedef struct gpu_probe {
     char error[192];      /* why there are no devices; "" when there are */
     char driver[64];      /* "580.65.06"; "" unknown */
     int cuda_version;     /* the newest that the driver runs, 1000 * major + 10 * minor; 0 unknown */
-    int runtime_version;  /* of the CUDA runtime in this program, likewise; 0: none, or linked so that it cannot be asked */
     int nccl_version;     /* of the NCCL library found, 10000 * major + 100 * minor + patch; 0: none */
     int count;            /* devices this process may see, CUDA_VISIBLE_DEVICES applied; at most GPU_PROBE_MAX are told of */
     gpu_probe_device devices[GPU_PROBE_MAX];

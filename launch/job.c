@@ -3,8 +3,10 @@
 
 #include <limits.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* The first of the variables that holds a number within 0..INT_MAX, or `otherwise`. */
 static int first_number(const char *const *names, size_t n, int otherwise)
@@ -32,6 +34,21 @@ int job_size(void)
     return first_number(names, 3, 1);
 }
 
+/* Whether the user told mpirun where to put ranks; its default ties each rank of a small job to one core. */
+static bool binding_asked(void)
+{
+    return getenv("OMPI_MCA_hwloc_base_binding_policy") || getenv("OMPI_MCA_rmaps_base_mapping_policy");
+}
+
+void job_unbind(void)
+{
+    static const char *const bound_names[] = {"OMPI_MCA_orte_bound_at_launch"};
+    if (first_number(bound_names, 1, 0) == 0 || binding_asked()) return;
+    cpu_set_t all;
+    memset(&all, 0xff, sizeof all); /* the kernel leaves out what this job may not have */
+    sched_setaffinity(0, sizeof all, &all); /* a refusal leaves the rank where it is */
+}
+
 int job_threads(int local_ranks)
 {
     static const char *const asked_names[] = {"OMP_NUM_THREADS"}, *const bound_names[] = {"OMPI_MCA_orte_bound_at_launch"};
@@ -39,6 +56,6 @@ int job_threads(int local_ranks)
     if (asked > 0) return asked;
     cpu_set_t cores;
     int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
-    if (first_number(bound_names, 1, 0) > 0) return count;
+    if (first_number(bound_names, 1, 0) > 0 && binding_asked()) return count;
     return count > local_ranks ? count / local_ranks : 1;
 }

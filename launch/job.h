@@ -8,7 +8,11 @@ int job_rank(void);
 int job_size(void);
 
 /* Threads that each of `local_ranks` ranks on this host should use, at least 1: OMP_NUM_THREADS where it is set; else the cores this process
- * may run on, when the launcher has bound it to its own; else its share of them. */
+ * may run on, when the user had the launcher bind it; else its share of them. */
 int job_threads(int local_ranks);
+
+/* Takes back mpirun's default binding, which ties each rank of a small job to one core and with it all its threads. A binding that the user asked
+ * for stays. Call before threads start. */
+void job_unbind(void);
 
 #endif

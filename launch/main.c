@@ -14,7 +14,7 @@
 #include "runtime/base/nearest.h"
 #include "runtime/base/settings.h"
 
-static const verb *const verbs[] = {&verb_serve, &verb_plan, &verb_synth};
+static const verb *const verbs[] = {&verb_serve, &verb_plan, &verb_synth, &verb_fetch, &verb_bench, &verb_doctor};
 enum { N_VERBS = sizeof verbs / sizeof *verbs };
 
 _Noreturn void main_leave(int code) { _exit(code); }
@@ -73,6 +73,7 @@ static bool asks_for(int argc, char **argv, const char *flag, const char *short_
 
 static status run(int argc, char **argv, verb_failure *failure)
 {
+    job_unbind();
     const char *word = argc > 1 ? argv[1] : "--help";
     const verb *v = find_verb(word);
     if (!v) {

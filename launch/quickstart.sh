@@ -37,7 +37,7 @@ if [ "$cores" -lt "$RANKS" ]; then oversubscribe="--oversubscribe"; fi
 
 say "Serve: mpirun ${oversubscribe:+$oversubscribe }--bind-to none -np $RANKS $PROGRAM configs/tiny.yaml --port 0"
 # --port 0: the system picks a free one, and the log tells which.
-mpirun $oversubscribe --bind-to none -np $RANKS "$PROGRAM" configs/tiny.yaml --port 0 </dev/null >"$LOG" 2>&1 &
+mpirun $oversubscribe -np $RANKS "$PROGRAM" configs/tiny.yaml --port 0 </dev/null >"$LOG" 2>&1 &
 server=$!
 # SIGUSR1: mpirun passes it on and keeps out of the way; after a SIGTERM it would kill the ranks a second later and leave with 1.
 trap 'kill -USR1 $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT

@@ -11,6 +11,13 @@
 #define COMPILER "GCC " __VERSION__
 #endif
 
+#ifndef GPTOSS_CUDA_VERSION
+#define GPTOSS_CUDA_VERSION "not built in"
+#endif
+#ifndef GPTOSS_NCCL_VERSION
+#define GPTOSS_NCCL_VERSION "not built in"
+#endif
+
 void version_print(FILE *out)
 {
     char library[MPI_MAX_LIBRARY_VERSION_STRING];
@@ -20,7 +27,7 @@ void version_print(FILE *out)
     fprintf(out, "gptoss-tp %s\n", GPTOSS_VERSION);
     fprintf(out, "compiler   %s, %s\n", COMPILER, *GPTOSS_BUILD_TYPE ? GPTOSS_BUILD_TYPE : "no build type");
     fprintf(out, "MPI        %s (standard %d.%d)\n", library, MPI_VERSION, MPI_SUBVERSION);
-    fprintf(out, "CUDA       not built in\n");
-    fprintf(out, "NCCL       not built in\n");
+    fprintf(out, "CUDA       %s\n", GPTOSS_CUDA_VERSION);
+    fprintf(out, "NCCL       %s\n", GPTOSS_NCCL_VERSION);
     fprintf(out, "backends   %s\n", ops_names());
 }

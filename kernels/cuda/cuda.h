@@ -15,11 +15,14 @@ extern "C" {
 
 typedef __nv_bfloat16 bf16;
 
-/* The batch on the device. Addresses never change, so that a captured graph stays valid; contents are written by batch_begin in one copy. */
+/* The batch on the device, written by batch_begin in one copy. Addresses are a function of (n_tokens, n_sequences, table_stride, n_tiles) alone, all of
+ * which a captured graph is specific to: a replay with equal figures finds its inputs where they were. table_stride follows from longest_context, and
+ * both come in powers of two, so that few graphs serve all contexts. */
 typedef struct cuda_batch {
     int n_tokens, n_sequences, table_stride; /* host */
     int longest_run;          /* host: most rows of one sequence; 1: every sequence decodes one token */
-    int longest_context;      /* host: most keys that a sequence sees, this step's included */
+    int longest_context;      /* host: a bound on the keys that a sequence sees, this step's included */
+    int n_tiles;              /* host: runs cut into pieces for attention; see tile_tokens */
     int32_t *token_ids;       /* [max_tokens] -1: last of the slot */
     int32_t *positions;       /* [max_tokens] */
     int32_t *row_sequence;    /* [max_tokens] which sequence a row belongs to */
@@ -27,6 +30,8 @@ typedef struct cuda_batch {
     int32_t *slots;           /* [max_sequences] */
     int32_t *contexts;        /* [max_sequences] keys after this step: last position + 1 */
     int32_t *tables[OPS_KV_KINDS]; /* [max_sequences, table_stride] */
+    int32_t *tile_sequence;   /* [max_tokens] sequence of each piece */
+    int32_t *tile_token;      /* [max_tokens] first token of the piece within its sequence's run */
 } cuda_batch;
 
 struct ops_context {
@@ -34,14 +39,18 @@ struct ops_context {
     size_t shared_max;           /* bytes of shared memory a block may ask for */
     cudaStream_t stream;
     cublasLtHandle_t lt;
+    int threads, block_tokens;   /* as asked at open: processors for loading, tokens of a KV block */
     ops_shape shape;
     cuda_batch batch;
     /* the first error of a launch or of the device; later work is pointless and the next blocking entry reports it */
     cudaError_t failed;
     const char *failed_where;
-    struct cuda_memory *memory;       /* cuda_memory.cu: everything allocated, freed at close */
-    struct cuda_staging *staging;     /* cuda_place.cu: pinned buffers and threads for loading */
-    struct cuda_rope_state *rope;          /* cuda_qkv.cu */
+    struct cuda_memory *memory;             /* cuda_memory.cu: everything allocated, freed at close */
+    struct cuda_loader *loader;             /* cuda_loader.cu: pinned buffers and threads while weights are placed; NULL at other times */
+    struct cuda_step_state *step;           /* cuda_step.cu: staging of what the host tells a step */
+    struct cuda_logits_state *logits;       /* cuda_logits.cu: rows gathered for the head */
+    struct cuda_route_state *route;         /* cuda_route.cu: the router's logits */
+    struct cuda_rope_state *rope;           /* cuda_qkv.cu */
     struct cuda_dense_state *dense;         /* cuda_dense.cu: plans and workspace of the dense products */
     struct cuda_attention_state *attention; /* cuda_attention.cu: partial results of the split over the context */
     struct cuda_experts_state *experts;     /* cuda_experts.cu: rows grouped by expert */
@@ -57,24 +66,65 @@ static inline void cuda_check(ops_context *c, cudaError_t result, const char *wh
     }
 }
 
+/* What a blocking entry answers: STATUS_OK, or the first failure that cuda_check remembered. Failures stay. */
+status cuda_report(ops_context *c, status_detail *detail);
+
 /* Each part takes its workspaces here, once the shape is known; freed with the context's memory. */
 status cuda_rope_configure(ops_context *c, status_detail *detail);
 status cuda_dense_configure(ops_context *c, status_detail *detail);
 status cuda_attention_configure(ops_context *c, status_detail *detail);
 status cuda_experts_configure(ops_context *c, status_detail *detail);
 status cuda_sampler_configure(ops_context *c, status_detail *detail);
+status cuda_step_configure(ops_context *c, status_detail *detail);
+status cuda_logits_configure(ops_context *c, status_detail *detail);
+status cuda_route_configure(ops_context *c, status_detail *detail);
 
-/* Device memory that lives until close, 256-byte aligned. */
+/* Device memory that lives until close, 256-byte aligned, contents undefined. STATUS_MACHINE, with what was wanted and what is free. */
 status cuda_allocate(ops_context *c, size_t bytes, void **out, status_detail *detail);
 
 /* Host memory, zeroed, that lives until close: the parts' own structs. */
 status cuda_host_allocate(ops_context *c, size_t bytes, void **out, status_detail *detail);
+/* Page-locked host memory, zeroed, that lives until close; kernels may use its address. */
+status cuda_pinned_allocate(ops_context *c, size_t bytes, void **out, status_detail *detail);
+void cuda_memory_free(ops_context *c);
 
 /* out [n, w->rows] = rows [n, w->cols] W^T + bias (absent: none); BF16 in, F32 sums, BF16 or F32 out as `type` says. out_stride: elements
  * between rows of out. Chooses between a memory-bound kernel for few rows and cuBLASLt. */
 void cuda_dense(ops_context *c, int n, const bf16 *rows, const ops_weight *w, const ops_weight *bias, void *out, int64_t out_stride, dtype type);
 
-/* The stages, as ops.h says. */
+/* Tokens of one piece of a run, as the attention kernel for runs cuts it. */
+int cuda_attention_tile_tokens(const ops_shape *shape);
+
+/* Frees the plans of the dense products. */
+void cuda_dense_close(ops_context *c);
+/* The widest row that add_norm holds. */
+int cuda_norm_max_hidden(void);
+/* Device array [max_sequences]: the id last drawn in each slot. */
+const int32_t *cuda_sampler_last(const ops_context *c);
+/* Which kernels `sample` launches for these rows, as bits. A graph that captured a call of `sample` serves rows with equal bits. */
+unsigned cuda_sample_features(const ops_context *c, const ops_logit_row *rows, int n);
+
+/* cuda_step.cu. Page-locked memory for an upload that is issued now on the stream; waits for the device when a step stages more than usual.
+ * At most cuda_step_stage_max() bytes. */
+void *cuda_step_stage(ops_context *c, size_t bytes);
+size_t cuda_step_stage_max(void);
+/* `rows` on the device, at one address for all calls, valid until the next call. Rows that were the last to go up in this batch do not go up
+ * again: called before a graph is captured or replayed, it leaves nothing to copy inside. */
+const ops_logit_row *cuda_step_rows(ops_context *c, const ops_logit_row *rows, int n);
+/* Which of the two result buffers the batch has: on the device, and now on the host. */
+const int32_t *cuda_step_parity(const ops_context *c);
+int cuda_step_parity_now(const ops_context *c);
+/* Blocks until the step `ago` steps back (0 or 1) is done. */
+void cuda_step_wait(ops_context *c, int ago);
+void cuda_step_close(ops_context *c);
+
+/* cuda_loader.cu: ends the threads, whatever they still had to do. */
+void cuda_loader_close(ops_context *c);
+
+/* The entries, as ops.h says. */
+status cuda_place(ops_context *c, const ops_weight *host, int n, uint64_t seed, ops_weight *placed, status_detail *detail);
+status cuda_place_end(ops_context *c, status_detail *detail);
+status cuda_batch_begin(ops_context *c, const ops_batch *batch, status_detail *detail);
 void cuda_embed(ops_context *c, const ops_weight *embedding, void *x);
 void cuda_add_norm(ops_context *c, int n_rows, void *x, const void *delta, const ops_weight *norm, void *normed);
 void cuda_qkv(ops_context *c, const ops_layer *layer, const void *normed, void *q);

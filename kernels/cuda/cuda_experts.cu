@@ -58,8 +58,8 @@ __global__ void __launch_bounds__(GROUP_THREADS) group_kernel(const int32_t *ids
 __global__ void __launch_bounds__(COMBINE_THREADS) combine_kernel(const bf16 *returned, const int32_t *ids, const float *weights, int top_k, int first, int experts,
                                                                   int hidden, bf16 *out)
 {
-    int64_t row = blockIdx.y;
-    int col = 2 * (blockIdx.x * COMBINE_THREADS + threadIdx.x);
+    int64_t row = blockIdx.x; /* the grid's first size: ranks together may send more than 65535 rows */
+    int col = 2 * (blockIdx.y * COMBINE_THREADS + threadIdx.x);
     if (col >= hidden) return;
     float2 sum = make_float2(0, 0);
     for (int k = 0; k < top_k; k++) {
@@ -157,7 +157,7 @@ void cuda_experts(ops_context *c, const ops_layer *layer, int n_rows, const void
         args.out_stride = s->hidden;
         run_product(c, EXPERT_DOWN, &args, tile, max_items);
     }
-    dim3 grid((unsigned)(s->hidden / 2 + COMBINE_THREADS - 1) / COMBINE_THREADS, (unsigned)n_rows);
+    dim3 grid((unsigned)n_rows, (unsigned)(s->hidden / 2 + COMBINE_THREADS - 1) / COMBINE_THREADS);
     combine_kernel<<<grid, COMBINE_THREADS, 0, c->stream>>>(e->returned, ids, weights, s->top_k, s->expert_first, experts, s->hidden, (bf16 *)out);
     cuda_check(c, cudaGetLastError(), "experts combine");
 }

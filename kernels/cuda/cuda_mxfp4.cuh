@@ -39,10 +39,11 @@ __device__ static inline uint32_t mxfp4_multiplier(uint32_t scale)
     return half | half << 16;
 }
 
+/* a * b in both halves, exact here as b is a power of two. As a fused product with -0, which compute capability 8.0 has too. */
 __device__ static inline uint32_t mxfp4_mul(uint32_t a, uint32_t b)
 {
     uint32_t out;
-    asm("mul.bf16x2 %0, %1, %2;" : "=r"(out) : "r"(a), "r"(b));
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(a), "r"(b), "r"(0x80008000u));
     return out;
 }
 

@@ -79,7 +79,8 @@ void engine_close(engine *e);
 int engine_max_model_len(const engine *e);
 int64_t engine_kv_tokens(const engine *e); /* tokens of full-attention KV cache over all groups */
 
-/* The loop of this rank; returns when the job is shut down or failed. Collective. */
+/* The loop of this rank; returns when the job is shut down or failed. Collective. After a failure rank 0, or the rank whose step failed, has its status;
+ * a rank that only heard of it has STATUS_PEER. Others may still wait inside a collective of the step: end the job, do not agree first. */
 status engine_run(engine *e, status_detail *detail);
 
 /* [any thread, rank 0; async-signal-safe] Ends engine_run: no new requests; what runs may go on for `drain_seconds`, then it is cancelled. A second call

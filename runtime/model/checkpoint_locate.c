@@ -1,11 +1,10 @@
-/* Layout of the cache: huggingface/huggingface_hub `file_download.py`, `constants.py`:
- * HUB/models--ORG--NAME/refs/main holds a commit, HUB/models--ORG--NAME/snapshots/COMMIT the files. */
+/* Layout of the cache: runtime/base/hub_cache.h. */
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "runtime/base/hub_cache.h"
 #include "runtime/model/checkpoint.h"
 #include "runtime/model/model_file.h"
 
@@ -18,55 +17,6 @@ static bool is_directory(const char *path)
 static bool holds_model(const char *dir)
 {
     return model_file_exists(dir, "config.json") || model_file_exists(dir, "original/config.json");
-}
-
-/* One way of naming the hub's folder: $VARIABLE + tail. */
-typedef struct hub_rule {
-    const char *variable, *tail;
-} hub_rule;
-
-static const hub_rule hub_rules[] = {
-    {"HF_HUB_CACHE", ""},
-    {"HUGGINGFACE_HUB_CACHE", ""},
-    {"HF_HOME", "/hub"},
-    {"XDG_CACHE_HOME", "/huggingface/hub"},
-    {"HOME", "/.cache/huggingface/hub"},
-};
-
-static bool hub_folder(char *out, size_t size)
-{
-    for (size_t i = 0; i < sizeof hub_rules / sizeof hub_rules[0]; i++) {
-        const char *value = getenv(hub_rules[i].variable), *home = "";
-        if (!value || !*value) continue;
-        if (value[0] == '~' && (value[1] == '/' || value[1] == '\0') && getenv("HOME")) {
-            home = getenv("HOME");
-            value++;
-        }
-        int n = snprintf(out, size, "%s%s%s", home, value, hub_rules[i].tail);
-        return n > 0 && (size_t)n < size;
-    }
-    return false;
-}
-
-/* "org/name" or "name", of the characters that the Hub allows; so it cannot lead out of the cache. */
-static bool is_repository(const char *path)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-    const char *slash = strchr(path, '/');
-    size_t head = strspn(path, allowed);
-    if (head == 0 || path[0] == '.' || strlen(path) > 200) return false;
-    if (!slash) return path[head] == '\0';
-    return path + head == slash && slash[1] != '\0' && slash[1] != '.' && slash[1 + strspn(slash + 1, allowed)] == '\0';
-}
-
-/* HUB/models--ORG--NAME */
-static bool repository_folder(char *out, size_t size, const char *hub, const char *path)
-{
-    const char *slash = strchr(path, '/');
-    int org = slash ? (int)(slash - path) : 0;
-    int n = slash ? snprintf(out, size, "%s/models--%.*s--%s", hub, org, path, slash + 1)
-                  : snprintf(out, size, "%s/models--%s", hub, path);
-    return n > 0 && (size_t)n < size;
 }
 
 static bool read_commit(const char *folder, char *out, size_t size)
@@ -88,11 +38,11 @@ static bool read_commit(const char *folder, char *out, size_t size)
 static status locate_cached(const char *path, char *out, size_t size, status_detail *detail)
 {
     char hub[PATH_MAX], folder[PATH_MAX], commit[128];
-    if (!hub_folder(hub, sizeof hub) || !repository_folder(folder, sizeof folder, hub, path))
+    if (!hub_cache_folder(hub, sizeof hub) || !hub_cache_repository(folder, sizeof folder, hub, path))
         return status_fail(detail, STATUS_MODEL,
                            "model %s: no such directory, and no Hugging Face cache to look in (HF_HUB_CACHE, HF_HOME "
-                           "and HOME are not set, or too long)",
-                           path);
+                           "and HOME are not set, or too long); give a directory, or run: gptoss-tp fetch %s --to DIR",
+                           path, path);
     if (!is_directory(folder))
         return status_fail(detail, STATUS_MODEL,
                            "model %s: no such directory, and no %s in the Hugging Face cache; give a directory, or "
@@ -127,6 +77,6 @@ status checkpoint_locate(const char *path, char *out, size_t size, status_detail
         memcpy(out, path, strlen(path) + 1);
         return STATUS_OK;
     }
-    if (!is_repository(path)) return status_fail(detail, STATUS_MODEL, "model %s: no such directory", path);
+    if (!hub_cache_is_repository(path)) return status_fail(detail, STATUS_MODEL, "model %s: no such directory", path);
     return locate_cached(path, out, size, detail);
 }

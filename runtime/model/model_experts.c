@@ -40,19 +40,20 @@ static status experts_gathered(model *m, const ops_layer *layer, int n, int max_
     return comm_all_reduce(m->everyone, b->all_out, (size_t)all * hidden, m->activation, detail);
 }
 
+static int share_of(const shard_plan *plan, int tokens) { return (tokens + plan->tp - 1) / plan->tp; }
+
 /* The members of a group hold the same tokens: each sends an equal share of them, and the shares are gathered afterwards. */
 static status experts_travelling(model *m, const ops_layer *layer, int n, int max_group_tokens, const void **delta,
                                  status_detail *detail)
 {
     model_buffers *b = &m->buffers;
-    (void)max_group_tokens;
-    int top_k = m->config.experts_per_token, share = (n + m->plan.tp - 1) / m->plan.tp;
+    int top_k = m->config.experts_per_token, share = share_of(&m->plan, n), max_share = share_of(&m->plan, max_group_tokens);
     int first = m->plan.tp_rank * share < n ? m->plan.tp_rank * share : n;
     int count = first + share < n ? share : n - first;
     if (n) m->ops->route(m->context, layer, n, b->normed, b->expert_ids, b->expert_weights);
 
     exchange_rows received;
-    STATUS_TRY(exchange_dispatch(m->exchange, count, row_at(m, b->normed, first), b->expert_ids + (size_t)first * top_k,
+    STATUS_TRY(exchange_dispatch(m->exchange, count, max_share, row_at(m, b->normed, first), b->expert_ids + (size_t)first * top_k,
                                  b->expert_weights + (size_t)first * top_k, &received, detail));
     if (received.n_rows)
         m->ops->experts(m->context, layer, received.n_rows, received.rows, received.experts, received.weights, b->returned);
@@ -63,8 +64,6 @@ static status experts_travelling(model *m, const ops_layer *layer, int n, int ma
 }
 
 static bool travels(const shard_plan *plan) { return plan->dp > 1 && plan->layout.experts == EXPERTS_EP; }
-
-static int share_of(const shard_plan *plan, int max_tokens) { return (max_tokens + plan->tp - 1) / plan->tp; }
 
 int model_experts_rows(const shard_plan *plan, int max_tokens)
 {

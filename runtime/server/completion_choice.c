@@ -55,7 +55,9 @@ static void begin(completion_choice *c)
     if (!((const completion_generation *)c->base.owner)->echo) return;
     if (!c->n_scored) echo_scored(c, &(ops_token){.id = prompt->ids[0]}, false);
     for (size_t i = (size_t)c->n_scored; i < prompt->count; i++) echo_token(c, prompt->ids[i]);
+    size_t before = c->text.size;
     if (!utf8_stream_finish(&c->utf8, &c->text)) c->failed = true;
+    count_characters(c, c->text.data + before, c->text.size - before);
 }
 
 /* Whole characters, past the stop strings, into `text`. */

@@ -211,6 +211,7 @@ void generation_end_sequence(sequence *q, int stop_string)
     q->ended = true;
     q->stop_string = stop_string;
     if (q->live) engine_cancel(q->owner->server->engine, q->id);
+    else q->finish = ENGINE_FINISH_STOP; /* found in what only the end gave out */
 }
 
 static void take_token(sequence *q, const ops_token *token, double now)

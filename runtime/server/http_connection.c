@@ -108,9 +108,11 @@ static bool read_head(http_exchange *c)
     const char *data = (const char *)evbuffer_pullup(input, (ev_ssize_t)look);
     size_t size = data ? http_parse_head_size(data, look, c->scanned) : 0;
     if (!size) {
+        bool bare = data && http_parse_ends_bare(data, look, c->scanned);
         c->scanned = look;
         if (data && (unsigned char)data[0] >= 0x80) answer_fault(c, &(http_fault){400, "This is not HTTP."});
         else if (data && data[0] < 0x20 && data[0] != '\r') answer_fault(c, &(http_fault){400, "This is not HTTP; TLS is not spoken here."});
+        else if (bare) answer_fault(c, &(http_fault){400, "A line ends without carriage return and line feed."});
         else if (available > limit) answer_fault(c, &(http_fault){431, "The request's headers are too long."});
         return false;
     }

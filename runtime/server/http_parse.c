@@ -16,6 +16,12 @@ size_t http_parse_head_size(const char *data, size_t size, size_t from)
     return end ? (size_t)(end - data) + 4 : 0;
 }
 
+bool http_parse_ends_bare(const char *data, size_t size, size_t from)
+{
+    from = from > 1 ? from - 1 : 0;
+    return from < size && memmem(data + from, size - from, "\n\n", 2);
+}
+
 static bool refuse(http_fault *fault, int status, const char *reason)
 {
     *fault = (http_fault){status, reason};

@@ -47,6 +47,10 @@ typedef struct http_fault {
  * it were looked at already. */
 size_t http_parse_head_size(const char *data, size_t size, size_t from);
 
+/* Whether two line feeds follow each other: the end of a head whose lines end without carriage return. No good head holds that, so there is
+ * nothing to wait for. `from` as above. */
+bool http_parse_ends_bare(const char *data, size_t size, size_t from);
+
 /* `data` is one whole head as http_parse_head_size() cut it. */
 bool http_parse_head(const char *data, size_t size, http_head *out, http_fault *fault);
 

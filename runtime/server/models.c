@@ -40,7 +40,8 @@ void models_list_endpoint(const route_call *call)
 void models_one_endpoint(const route_call *call)
 {
     api_error error;
-    if (!models_check(call->server, call->tail, &error)) {
+    if (find_model(call->server, call->tail) < 0) {
+        api_error_set(&error, 404, "model", "The model `%.300s` does not exist.", call->tail);
         routes_reply_error(call->exchange, &error);
         return;
     }

@@ -114,11 +114,12 @@ static bool needs_key(http_slice path) { return path.size >= 3 && !memcmp(path.d
 static void call_endpoint(const route *r, route_call *call)
 {
     char *encoded = NULL, *tail = NULL;
-    size_t skip = strlen(r->path);
+    size_t skip = strlen(r->path), size = 0;
     if (r->prefix) {
         encoded = strndup(call->head->path.data + skip, call->head->path.size - skip);
-        tail = encoded ? evhttp_uridecode(encoded, 0, NULL) : NULL;
-        call->tail = tail ? tail : "";
+        tail = encoded ? evhttp_uridecode(encoded, 0, &size) : NULL;
+        /* no name holds a NUL: "tiny%00x" is not "tiny" */
+        call->tail = tail && strlen(tail) == size ? tail : "";
     }
     r->endpoint(call);
     free(tail);

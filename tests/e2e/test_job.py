@@ -144,4 +144,4 @@ def test_many_at_once(start):
         answers = list(pool.map(lambda i: complete(server, prompt=[i + 1] * (i % 90 + 1), max_tokens=i % 30 + 1), range(120)))
     assert all(a.status_code == 200 for a in answers)
     assert all(a.json()["usage"]["completion_tokens"] == i % 30 + 1 for i, a in enumerate(answers))
-    assert metric(server, "vllm:kv_cache_usage_perc") == 0
+    assert wait_until(lambda: metric(server, "vllm:kv_cache_usage_perc") == 0), "blocks were not given back"

@@ -1,0 +1,200 @@
+/* Products of BF16 rows with BF16 matrices. Up to 4 rows: a kernel bound by reading the matrix, two matrix rows per warp. More: cuBLASLt. */
+#include <stdint.h>
+
+#include "kernels/cuda/cuda.h"
+
+enum { FEW_ROWS = 4, WARPS = 8, ROWS_PER_WARP = 2, BATCH = 6, CHUNK = 8 }; /* CHUNK: BF16 values of one 16-byte load */
+enum { MAX_PLANS = 512, WORKSPACE = 32 << 20 };
+
+/* A cuBLASLt plan for one shape: found once, when the shape is first seen (before graphs are captured, by the warm-up). */
+typedef struct dense_plan {
+    int n;
+    int64_t rows, cols, weight_stride, out_stride;
+    bool bias;
+    dtype type;
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t weight, input, output;
+    cublasLtMatmulAlgo_t algorithm;
+} dense_plan;
+
+struct cuda_dense_state {
+    void *workspace;
+    dense_plan plans[MAX_PLANS];
+    int n_plans;
+};
+
+status cuda_dense_configure(ops_context *c, status_detail *detail)
+{
+    STATUS_TRY(cuda_host_allocate(c, sizeof *c->dense, (void **)&c->dense, detail));
+    return cuda_allocate(c, WORKSPACE, &c->dense->workspace, detail);
+}
+
+/* ---- few rows ---------------------------------------------------------------------------------------------------- */
+
+__device__ static float dot_chunk(uint4 w, uint4 x, float sum)
+{
+    const __nv_bfloat162 *a = (const __nv_bfloat162 *)&w, *b = (const __nv_bfloat162 *)&x;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        float2 p = __bfloat1622float2(a[i]), q = __bfloat1622float2(b[i]);
+        sum = fmaf(p.x, q.x, fmaf(p.y, q.y, sum));
+    }
+    return sum;
+}
+
+__device__ static void store(void *out, int64_t at, float value, bool wide)
+{
+    if (wide)
+        ((float *)out)[at] = value;
+    else
+        ((bf16 *)out)[at] = __float2bfloat16(value);
+}
+
+/* cols is a multiple of CHUNK. */
+template <int N>
+__global__ void __launch_bounds__(32 * WARPS) few_rows_kernel(const bf16 *rows, const bf16 *w, int64_t w_stride, const bf16 *bias, int w_rows, int cols, void *out,
+                                                              int64_t out_stride, bool wide)
+{
+    int lane = threadIdx.x % 32, first = (blockIdx.x * WARPS + threadIdx.x / 32) * ROWS_PER_WARP, chunks = cols / CHUNK;
+    if (first >= w_rows) return;
+    const uint4 *matrix[ROWS_PER_WARP];
+#pragma unroll
+    for (int r = 0; r < ROWS_PER_WARP; r++) matrix[r] = (const uint4 *)(w + (int64_t)min(first + r, w_rows - 1) * w_stride);
+    float sums[ROWS_PER_WARP][N] = {};
+    for (int base = lane; base < chunks; base += 32 * BATCH) {
+        uint4 weights[BATCH][ROWS_PER_WARP];
+#pragma unroll
+        for (int i = 0; i < BATCH; i++)
+#pragma unroll
+            for (int r = 0; r < ROWS_PER_WARP; r++)
+                if (base + 32 * i < chunks) weights[i][r] = __ldcs(matrix[r] + base + 32 * i);
+#pragma unroll
+        for (int i = 0; i < BATCH; i++) {
+            if (base + 32 * i >= chunks) break;
+#pragma unroll
+            for (int n = 0; n < N; n++) {
+                uint4 x = __ldg((const uint4 *)(rows + (int64_t)n * cols) + base + 32 * i);
+#pragma unroll
+                for (int r = 0; r < ROWS_PER_WARP; r++) sums[r][n] = dot_chunk(weights[i][r], x, sums[r][n]);
+            }
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS_PER_WARP; r++) {
+        float add = bias && first + r < w_rows ? __bfloat162float(bias[first + r]) : 0;
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            float sum = sums[r][n];
+            for (int step = 16; step; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+            if (lane == 0 && first + r < w_rows) store(out, n * out_stride + first + r, sum + add, wide);
+        }
+    }
+}
+
+template <int N> static void launch_few(ops_context *c, const bf16 *rows, const ops_weight *w, const bf16 *bias, void *out, int64_t out_stride, dtype type)
+{
+    unsigned blocks = (unsigned)((w->rows + WARPS * ROWS_PER_WARP - 1) / (WARPS * ROWS_PER_WARP));
+    few_rows_kernel<N><<<blocks, 32 * WARPS, 0, c->stream>>>(rows, (const bf16 *)w->data, w->row_stride / 2, bias, (int)w->rows, (int)w->cols, out, out_stride,
+                                                              type == DTYPE_F32);
+}
+
+/* ---- many rows ---------------------------------------------------------------------------------------------------- */
+
+/* Column-major as cuBLASLt sees it: out [rows, n] = W^T [rows, cols] * input [cols, n]. */
+static cublasStatus_t make_plan(ops_context *c, dense_plan *p)
+{
+    cublasOperation_t transpose = CUBLAS_OP_T;
+    cudaDataType_t out = p->type == DTYPE_F32 ? CUDA_R_32F : CUDA_R_16BF;
+    cublasLtMatmulPreference_t preference = NULL;
+    cublasLtMatmulHeuristicResult_t found;
+    size_t workspace = WORKSPACE;
+    int count = 0;
+    cublasStatus_t s = cublasLtMatmulDescCreate(&p->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof transpose);
+    if (s == CUBLAS_STATUS_SUCCESS && p->bias) {
+        cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+        cudaDataType_t bias = CUDA_R_16BF;
+        s = cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+        if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias);
+    }
+    if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatrixLayoutCreate(&p->weight, CUDA_R_16BF, (uint64_t)p->cols, (uint64_t)p->rows, p->weight_stride);
+    if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatrixLayoutCreate(&p->input, CUDA_R_16BF, (uint64_t)p->cols, (uint64_t)p->n, p->cols);
+    if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatrixLayoutCreate(&p->output, out, (uint64_t)p->rows, (uint64_t)p->n, p->out_stride);
+    if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatmulPreferenceCreate(&preference);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = cublasLtMatmulAlgoGetHeuristic(c->lt, p->operation, p->weight, p->input, p->output, p->output, preference, 1, &found, &count);
+    if (preference) cublasLtMatmulPreferenceDestroy(preference);
+    if (s == CUBLAS_STATUS_SUCCESS && count == 0) s = CUBLAS_STATUS_NOT_SUPPORTED;
+    if (s == CUBLAS_STATUS_SUCCESS) p->algorithm = found.algo;
+    return s;
+}
+
+static void free_plan(dense_plan *p)
+{
+    if (p->operation) cublasLtMatmulDescDestroy(p->operation);
+    if (p->weight) cublasLtMatrixLayoutDestroy(p->weight);
+    if (p->input) cublasLtMatrixLayoutDestroy(p->input);
+    if (p->output) cublasLtMatrixLayoutDestroy(p->output);
+    *p = (dense_plan){};
+}
+
+static dense_plan *find_plan(ops_context *c, const dense_plan *wanted)
+{
+    cuda_dense_state *d = c->dense;
+    for (int i = 0; i < d->n_plans; i++) {
+        dense_plan *p = &d->plans[i];
+        if (p->n == wanted->n && p->rows == wanted->rows && p->cols == wanted->cols && p->weight_stride == wanted->weight_stride &&
+            p->out_stride == wanted->out_stride && p->bias == wanted->bias && p->type == wanted->type)
+            return p;
+    }
+    /* prompt chunks come in any size: once the table is full, its oldest plans make room, one after the other */
+    dense_plan *p = &d->plans[d->n_plans < MAX_PLANS ? d->n_plans++ : wanted->n % MAX_PLANS];
+    free_plan(p);
+    *p = *wanted;
+    if (make_plan(c, p) != CUBLAS_STATUS_SUCCESS) {
+        p->n = -1; /* never matches again */
+        return NULL;
+    }
+    return p;
+}
+
+void cuda_dense_close(ops_context *c)
+{
+    for (int i = 0; c->dense && i < c->dense->n_plans; i++) free_plan(&c->dense->plans[i]);
+}
+
+static void run_many(ops_context *c, int n, const bf16 *rows, const ops_weight *w, const bf16 *bias, void *out, int64_t out_stride, dtype type)
+{
+    dense_plan wanted = {};
+    wanted.n = n;
+    wanted.rows = w->rows;
+    wanted.cols = w->cols;
+    wanted.weight_stride = w->row_stride / 2;
+    wanted.out_stride = out_stride;
+    wanted.bias = bias != NULL;
+    wanted.type = type;
+    dense_plan *p = find_plan(c, &wanted);
+    const float one = 1, zero = 0;
+    cublasStatus_t s = p ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+    if (p && bias) s = cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = cublasLtMatmul(c->lt, p->operation, &one, w->data, p->weight, rows, p->input, &zero, out, p->output, out, p->output, &p->algorithm, c->dense->workspace,
+                           WORKSPACE, c->stream);
+    if (s != CUBLAS_STATUS_SUCCESS) cuda_check(c, cudaErrorUnknown, cublasLtGetStatusName(s));
+}
+
+void cuda_dense(ops_context *c, int n, const bf16 *rows, const ops_weight *w, const ops_weight *bias, void *out, int64_t out_stride, dtype type)
+{
+    const bf16 *add = bias && bias->rows ? (const bf16 *)bias->data : NULL;
+    if (n == 0 || w->rows == 0) return;
+    switch (n) {
+    case 1: launch_few<1>(c, rows, w, add, out, out_stride, type); break;
+    case 2: launch_few<2>(c, rows, w, add, out, out_stride, type); break;
+    case 3: launch_few<3>(c, rows, w, add, out, out_stride, type); break;
+    case FEW_ROWS: launch_few<FEW_ROWS>(c, rows, w, add, out, out_stride, type); break;
+    default: run_many(c, n, rows, w, add, out, out_stride, type);
+    }
+    cuda_check(c, cudaGetLastError(), "dense product");
+}
