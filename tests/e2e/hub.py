@@ -96,6 +96,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def handle(self):
+        with contextlib.suppress(ConnectionError):  # a client that was killed
+            super().handle()
+
     def do_GET(self):
         url = urllib.parse.urlsplit(self.path)
         path, query = urllib.parse.unquote(url.path), urllib.parse.parse_qs(url.query)
@@ -173,15 +177,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def send(self, data):
-        step = 16384
-        for at in range(0, len(data), step if self.hub.rate else 1 << 20):
-            piece = data[at:at + (step if self.hub.rate else 1 << 20)]
+        rate = self.hub.rate
+        step = 16384 if rate else 1 << 20
+        for at in range(0, len(data), step):
+            piece = data[at:at + step]
             self.wfile.write(piece)
             if self.role == "cdn":
                 with self.hub.lock:
                     self.hub.sent += len(piece)
-            if self.hub.rate:
-                time.sleep(len(piece) / self.hub.rate)
+            if rate:
+                time.sleep(len(piece) / rate)
 
 
 def model_files(seed=1, shards=3, shard=300_000):

@@ -105,9 +105,10 @@ static void broken_caches(void **state)
     char *dir = scratch_make();
     only(NULL, NULL);
     assert_not_found("openai/gpt-oss-20b", "HF_HOME");
+    assert_not_found("openai/gpt-oss-20b", "run: gptoss-tp fetch openai/gpt-oss-20b --to DIR");
     only("HF_HUB_CACHE", dir);
     assert_not_found("openai/gpt-oss-20b", "models--openai--gpt-oss-20b");
-    assert_not_found("openai/gpt-oss-20b", "gptoss-tp fetch openai/gpt-oss-20b");
+    assert_not_found("openai/gpt-oss-20b", "run: gptoss-tp fetch openai/gpt-oss-20b");
     assert_not_found("openai/../x", "no such directory");
     assert_not_found("../x", "no such directory");
     assert_not_found("a/b/c", "no such directory");

@@ -10,6 +10,7 @@
 typedef struct found {
     int64_t ranks, memory;
     const char *name, *dir;
+    bool quick;
 } found;
 
 static status_detail detail;
@@ -20,8 +21,9 @@ static status parse(found *f, int argc, char **argv)
         {.flag = "--ranks", .type = ARGUMENT_INT, .to = &f->ranks, .least = 1, .most = 64},
         {.flag = "--memory", .type = ARGUMENT_BYTES, .to = &f->memory},
         {.flag = "--name", .type = ARGUMENT_TEXT, .to = &f->name},
+        {.flag = "--quick", .type = ARGUMENT_SWITCH, .to = &f->quick},
     };
-    arguments a = {.flags = own, .n_flags = 3, .positional_name = "DIR", .positional = &f->dir, .settings_flags = true};
+    arguments a = {.flags = own, .n_flags = 4, .positional_name = "DIR", .positional = &f->dir, .settings_flags = true};
     return arguments_parse(&a, argc, argv, &detail);
 }
 
@@ -34,6 +36,11 @@ static void test_flags_and_one_word(void **state)
     assert_int_equal(f.memory, INT64_C(80) << 30);
     assert_string_equal(f.dir, "here");
     assert_string_equal(f.name, "--odd");
+    assert_false(f.quick);
+    f = (found){0};
+    assert_int_equal(parse(&f, 3, (char *[]){"v", "--quick", "here"}), STATUS_OK);
+    assert_true(f.quick);
+    assert_string_equal(f.dir, "here");
     f = (found){0};
     assert_int_equal(parse(&f, 3, (char *[]){"v", "--", "--ranks"}), STATUS_OK);
     assert_string_equal(f.dir, "--ranks");
@@ -55,6 +62,7 @@ static void test_wrong_flags(void **state)
         {{"--ranks", "99999999999999999999"}, "found '99999999999999999999'"},
         {{"--ranks"}, "--ranks needs a value"},
         {{"--memory", "80G"}, "--memory: found '80G', allowed is an amount"},
+        {{"--quick=yes"}, "--quick takes no value, found --quick=yes"},
         {{"--name="}, "--name: found nothing"},
         {{"--rank", "4"}, "unknown flag --rank; did you mean --ranks?"},
         {{"--prot", "4"}, "unknown flag --prot; did you mean --port?"},
@@ -75,7 +83,7 @@ static void clear_environment(void)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_RANK",       "PMI_RANK",
                                         "PMI_SIZE",             "SLURM_PROCID",         "SLURM_NTASKS",    "SLURM_STEP_NUM_TASKS",
-                                        "OMP_NUM_THREADS",      "OMPI_MCA_orte_bound_at_launch"};
+                                        "OMP_NUM_THREADS",      "OMPI_MCA_orte_bound_at_launch", "OMPI_MCA_hwloc_base_binding_policy"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) unsetenv(names[i]);
 }
 
@@ -109,7 +117,9 @@ static void test_threads(void **state)
     assert_true(all >= 1);
     assert_int_equal(job_threads(INT_MAX), 1);
     assert_int_equal(job_threads(2), all > 2 ? all / 2 : 1);
-    setenv("OMPI_MCA_orte_bound_at_launch", "1", 1); /* what we may run on is ours alone */
+    setenv("OMPI_MCA_orte_bound_at_launch", "1", 1); /* mpirun's default: job_unbind() takes it back, and the host is shared */
+    assert_int_equal(job_threads(2), all > 2 ? all / 2 : 1);
+    setenv("OMPI_MCA_hwloc_base_binding_policy", "core", 1); /* asked for: what we may run on is ours alone */
     assert_int_equal(job_threads(2), all);
     setenv("OMP_NUM_THREADS", "5", 1);
     assert_int_equal(job_threads(2), 5);
