@@ -134,7 +134,12 @@ if [ $gpu -eq 1 ]; then
     if ! nvidia-smi -L >/dev/null 2>&1; then
         note gpu "SKIPPED: this machine has no NVIDIA GPU"
     else
-        note gpu "SKIPPED: this version has no GPU backend yet"
+        # The backend suite and the device transports ran with the release tests: they take every backend that opens.
+        for ranks in 1 2 4; do
+            step "gpu-goldens-$ranks" mpirun --oversubscribe -np $ranks build/release/tests/model/test_goldens cuda
+        done
+        step gpu-sanitizer compute-sanitizer --error-exitcode 1 build/release/tests/kernels/test_kernels_experts
+        note gpu "goldens at 1, 2 and 4 ranks on one GPU, memory checks of the expert products"
     fi
 fi
 

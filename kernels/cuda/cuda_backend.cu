@@ -6,12 +6,19 @@ extern "C" {
 #include "kernels/ops_table.h"
 }
 
-/* A step reads whole blocks of 64 keys; smaller ones would only make longer tables. RESERVE is for what is taken later by others: transports, graphs,
- * kernels that are loaded when first used. */
-enum { DEFAULT_BLOCK_TOKENS = 64, MIN_MAJOR = 8, MAX_EXPERTS = 1024, MAX_GRID_ROWS = 65535, HIDDEN_UNIT = 32, ROW_UNIT = 8 };
+/* A step reads whole blocks of 64 keys; smaller ones would only make longer tables. RESERVE is for what is taken later
+ * by others: transports, graphs, kernels that are loaded when first used. */
+enum {
+    DEFAULT_BLOCK_TOKENS = 64,
+    MIN_MAJOR = 8,
+    MAX_EXPERTS = 1024,
+    MAX_GRID_ROWS = 65535,
+    HIDDEN_UNIT = 32,
+    ROW_UNIT = 8
+};
 static const int64_t RESERVE = (int64_t)512 << 20;
 
-/* ---- errors ------------------------------------------------------------------------------------------------------- */
+/* ---- errors ----------------------------------------------------------------------------------------------------- */
 
 static bool is_defect(cudaError_t error)
 {
@@ -33,13 +40,16 @@ status cuda_report(ops_context *c, status_detail *detail)
     if (c->failed == cudaSuccess) return STATUS_OK;
     const char *what = cudaGetErrorString(c->failed), *name = cudaGetErrorName(c->failed);
     if (!is_defect(c->failed))
-        return status_fail(detail, STATUS_MACHINE, "GPU %d failed at %s: %s (%s); look at nvidia-smi and the kernel log, then start again", c->device, c->failed_where, what, name);
+        return status_fail(detail, STATUS_MACHINE,
+                           "GPU %d failed at %s: %s (%s); look at nvidia-smi and the kernel log, then start again",
+                           c->device, c->failed_where, what, name);
     return status_fail(detail, STATUS_INTERNAL,
-                       "GPU %d: %s failed, or work before it: %s (%s); CUDA_LAUNCH_BLOCKING=1 shows the place, and dmesg says whether the GPU itself is at fault", c->device,
-                       c->failed_where, what, name);
+                       "GPU %d: %s failed, or work before it: %s (%s); CUDA_LAUNCH_BLOCKING=1 shows the place, and "
+                       "dmesg says whether the GPU itself is at fault",
+                       c->device, c->failed_where, what, name);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening ---------------------------------------------------------------------------------------------------- */
 
 extern "C" bool cuda_present(void)
 {
@@ -58,15 +68,22 @@ static status no_devices(cudaError_t result, status_detail *detail)
     if (cudaRuntimeGetVersion(&built) != cudaSuccess) built = CUDART_VERSION;
     cudaGetLastError();
     if (driver == 0)
-        return status_fail(detail, STATUS_MACHINE, "no NVIDIA driver on this machine: install one until nvidia-smi lists the GPUs, or set backend: cpu");
+        return status_fail(
+            detail, STATUS_MACHINE,
+            "no NVIDIA driver on this machine: install one until nvidia-smi lists the GPUs, or set backend: cpu");
     if (result == cudaErrorInsufficientDriver || driver / 1000 < built / 1000)
-        return status_fail(detail, STATUS_MACHINE, "the NVIDIA driver knows CUDA up to %d.%d, this build needs %d.%d: update the driver, or build with an older CUDA Toolkit", driver / 1000,
-                           driver % 1000 / 10, built / 1000, built % 1000 / 10);
+        return status_fail(detail, STATUS_MACHINE,
+                           "the NVIDIA driver knows CUDA up to %d.%d, this build needs %d.%d: update the driver, or "
+                           "build with an older CUDA Toolkit",
+                           driver / 1000, driver % 1000 / 10, built / 1000, built % 1000 / 10);
     if (result == cudaSuccess || result == cudaErrorNoDevice)
-        return status_fail(detail, STATUS_MACHINE, "the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES%s%s): look at nvidia-smi, or set backend: cpu", visible ? "=" : " is not set",
-                           visible ? visible : "");
-    return status_fail(detail, STATUS_MACHINE, "CUDA does not start: %s (%s): look at nvidia-smi and the kernel log, or set backend: cpu", cudaGetErrorString(result),
-                       cudaGetErrorName(result));
+        return status_fail(
+            detail, STATUS_MACHINE,
+            "the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES%s%s): look at nvidia-smi, or set backend: cpu",
+            visible ? "=" : " is not set", visible ? visible : "");
+    return status_fail(detail, STATUS_MACHINE,
+                       "CUDA does not start: %s (%s): look at nvidia-smi and the kernel log, or set backend: cpu",
+                       cudaGetErrorString(result), cudaGetErrorName(result));
 }
 
 static status find_device(int device, status_detail *detail)
@@ -76,8 +93,9 @@ static status find_device(int device, status_detail *detail)
     if (result != cudaSuccess || count == 0) return no_devices(result, detail);
     if (device < 0 || device >= count)
         return status_fail(detail, STATUS_MACHINE,
-                           "%d ranks or more on this host but %d GPU%s: rank %d of the host finds none; start as many ranks as GPUs, or check CUDA_VISIBLE_DEVICES", device + 1, count,
-                           count == 1 ? "" : "s", device);
+                           "%d ranks or more on this host but %d GPU%s: rank %d of the host finds none; start as many "
+                           "ranks as GPUs, or check CUDA_VISIBLE_DEVICES",
+                           device + 1, count, count == 1 ? "" : "s", device);
     return STATUS_OK;
 }
 
@@ -90,28 +108,34 @@ static status take_device(ops_context *c, status_detail *detail)
     int shared = 0;
     cudaError_t result = cudaSetDevice(c->device);
     if (result == cudaSuccess) result = cudaGetDeviceProperties(&properties, c->device);
-    if (result == cudaSuccess) result = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, c->device);
+    if (result == cudaSuccess)
+        result = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, c->device);
     if (result != cudaSuccess) goto failed;
     c->sm_count = properties.multiProcessorCount;
     c->major = properties.major;
     c->shared_max = (size_t)shared;
     if (c->major < MIN_MAJOR)
-        return status_fail(detail, STATUS_MACHINE, "GPU %d (%s) has compute capability %d.%d: %d.0 or later is needed", c->device, properties.name, properties.major, properties.minor,
-                           MIN_MAJOR);
+        return status_fail(detail, STATUS_MACHINE, "GPU %d (%s) has compute capability %d.%d: %d.0 or later is needed",
+                           c->device, properties.name, properties.major, properties.minor, MIN_MAJOR);
     result = cudaFuncGetAttributes(&probe, probe_kernel);
     if (result == cudaErrorNoKernelImageForDevice || result == cudaErrorInvalidDeviceFunction) {
         cudaGetLastError();
-        return status_fail(detail, STATUS_MACHINE, "this build has no code for GPU %d (%s, compute capability %d.%d): build with -DGPTOSS_CUDA_ARCHITECTURES=%d%d", c->device,
-                           properties.name, properties.major, properties.minor, properties.major, properties.minor);
+        return status_fail(detail, STATUS_MACHINE,
+                           "this build has no code for GPU %d (%s, compute capability %d.%d): build with "
+                           "-DGPTOSS_CUDA_ARCHITECTURES=%d%d",
+                           c->device, properties.name, properties.major, properties.minor, properties.major,
+                           properties.minor);
     }
     if (result == cudaSuccess) result = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking);
     if (result != cudaSuccess) goto failed;
-    if (cublasLtCreate(&c->lt) != CUBLAS_STATUS_SUCCESS) return status_fail(detail, STATUS_MACHINE, "cuBLAS does not start on GPU %d: is its memory full?", c->device);
+    if (cublasLtCreate(&c->lt) != CUBLAS_STATUS_SUCCESS)
+        return status_fail(detail, STATUS_MACHINE, "cuBLAS does not start on GPU %d: is its memory full?", c->device);
     return STATUS_OK;
 failed:
     cudaGetLastError();
-    return status_fail(detail, STATUS_MACHINE, "GPU %d cannot be used: %s (%s); is another program holding it, or its memory full?", c->device, cudaGetErrorString(result),
-                       cudaGetErrorName(result));
+    return status_fail(detail, STATUS_MACHINE,
+                       "GPU %d cannot be used: %s (%s); is another program holding it, or its memory full?", c->device,
+                       cudaGetErrorString(result), cudaGetErrorName(result));
 }
 
 static void backend_close(ops_context *c)
@@ -151,29 +175,45 @@ static void backend_caps(ops_context *c, ops_caps *out)
     cuda_check(c, cudaSetDevice(c->device), "asking for free memory");
     cuda_check(c, cudaMemGetInfo(&free_bytes, &all_bytes), "asking for free memory");
     int64_t left = (int64_t)free_bytes - RESERVE;
-    *out = (ops_caps){.name = "cuda", .activation = DTYPE_BF16, .host_memory = false, .asynchronous = true, .block_tokens = c->block_tokens, .memory_free = left > 0 ? left : 0};
+    *out = (ops_caps){.name = "cuda",
+                      .activation = DTYPE_BF16,
+                      .host_memory = false,
+                      .asynchronous = true,
+                      .block_tokens = c->block_tokens,
+                      .memory_free = left > 0 ? left : 0};
 }
 
 static void *backend_stream(ops_context *c) { return c->stream; }
 
-/* ---- shapes ------------------------------------------------------------------------------------------------------- */
+/* ---- shapes ----------------------------------------------------------------------------------------------------- */
 
 static status check_shape(const ops_shape *s, status_detail *detail)
 {
     if (s->hidden <= 0 || s->hidden > cuda_norm_max_hidden() || s->hidden % HIDDEN_UNIT)
-        return status_fail(detail, STATUS_MODEL, "hidden_size %d does not fit the CUDA backend: multiples of %d up to %d do; use backend: cpu", s->hidden, HIDDEN_UNIT,
-                           cuda_norm_max_hidden());
-    if (s->q_heads <= 0 || s->kv_heads <= 0 || s->q_heads % s->kv_heads || s->head_dim <= 0 || s->head_dim % 2 || s->q_heads * s->head_dim % ROW_UNIT)
+        return status_fail(
+            detail, STATUS_MODEL,
+            "hidden_size %d does not fit the CUDA backend: multiples of %d up to %d do; use backend: cpu", s->hidden,
+            HIDDEN_UNIT, cuda_norm_max_hidden());
+    if (s->q_heads <= 0 || s->kv_heads <= 0 || s->q_heads % s->kv_heads || s->head_dim <= 0 || s->head_dim % 2 ||
+        s->q_heads * s->head_dim % ROW_UNIT)
         return status_fail(detail, STATUS_MODEL,
-                           "%d query and %d key/value heads of size %d on a rank do not fit the CUDA backend: heads times size must be a multiple of %d, the size even; use other "
+                           "%d query and %d key/value heads of size %d on a rank do not fit the CUDA backend: heads "
+                           "times size must be a multiple of %d, the size even; use other "
                            "ranks or backend: cpu",
                            s->q_heads, s->kv_heads, s->head_dim, ROW_UNIT);
-    if (s->n_experts <= 0 || s->n_experts > MAX_EXPERTS || s->top_k <= 0 || s->top_k > OPS_MAX_TOP_K_EXPERTS || s->top_k > s->n_experts)
-        return status_fail(detail, STATUS_MODEL, "%d of %d experts per token do not fit the CUDA backend: at most %d of %d do; use backend: cpu", s->top_k, s->n_experts,
-                           OPS_MAX_TOP_K_EXPERTS, MAX_EXPERTS);
-    if (s->intermediate % HIDDEN_UNIT) return status_fail(detail, STATUS_INTERNAL, "%d columns of an expert on this rank are no multiple of %d", s->intermediate, HIDDEN_UNIT);
+    if (s->n_experts <= 0 || s->n_experts > MAX_EXPERTS || s->top_k <= 0 || s->top_k > OPS_MAX_TOP_K_EXPERTS ||
+        s->top_k > s->n_experts)
+        return status_fail(
+            detail, STATUS_MODEL,
+            "%d of %d experts per token do not fit the CUDA backend: at most %d of %d do; use backend: cpu", s->top_k,
+            s->n_experts, OPS_MAX_TOP_K_EXPERTS, MAX_EXPERTS);
+    if (s->intermediate % HIDDEN_UNIT)
+        return status_fail(detail, STATUS_INTERNAL, "%d columns of an expert on this rank are no multiple of %d",
+                           s->intermediate, HIDDEN_UNIT);
     if (s->max_sequences > MAX_GRID_ROWS || s->max_logit_rows > MAX_GRID_ROWS)
-        return status_fail(detail, STATUS_USAGE, "%d sequences exceed %d, the CUDA backend's limit: lower engine.max_sequences", s->max_sequences, MAX_GRID_ROWS);
+        return status_fail(detail, STATUS_USAGE,
+                           "%d sequences exceed %d, the CUDA backend's limit: lower engine.max_sequences",
+                           s->max_sequences, MAX_GRID_ROWS);
     return STATUS_OK;
 }
 
@@ -194,9 +234,10 @@ static status backend_configure(ops_context *c, const ops_shape *shape, status_d
     return cuda_report(c, detail);
 }
 
-/* ---- copies ------------------------------------------------------------------------------------------------------- */
+/* ---- copies ----------------------------------------------------------------------------------------------------- */
 
-static status copy(ops_context *c, void *to, const void *from, size_t bytes, cudaMemcpyKind kind, const char *where, status_detail *detail)
+static status copy(ops_context *c, void *to, const void *from, size_t bytes, cudaMemcpyKind kind, const char *where,
+                   status_detail *detail)
 {
     cuda_check(c, cudaSetDevice(c->device), where);
     if (bytes) cuda_check(c, cudaMemcpyAsync(to, from, bytes, kind, c->stream), where);

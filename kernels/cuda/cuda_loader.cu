@@ -7,8 +7,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* PIECE: bytes that go up at once. Two buffers a thread, so at most 384 MB are page-locked, and as much device memory while loading. */
-enum { MAX_THREADS = 12, MIN_THREADS = 2, BUFFERS = 2, PIECE = 16 << 20, SMALL_PIECE = 1 << 20, LEAST_POPULATE = 1 << 16, TAG_SHIFT = 40 };
+/* PIECE: bytes that go up at once. Two buffers a thread, so at most 384 MB are page-locked, and as much device memory
+ * while loading. */
+enum {
+    MAX_THREADS = 12,
+    MIN_THREADS = 2,
+    BUFFERS = 2,
+    PIECE = 16 << 20,
+    SMALL_PIECE = 1 << 20,
+    LEAST_POPULATE = 1 << 16,
+    TAG_SHIFT = 40
+};
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14; older kernels answer EINVAL */
@@ -22,8 +31,8 @@ typedef struct piece {
 } piece;
 
 typedef struct buffer {
-    uint8_t *host;    /* page-locked, [capacity] */
-    uint8_t *device;  /* MXFP4 as in the file, before it is repacked, [capacity] */
+    uint8_t *host;   /* page-locked, [capacity] */
+    uint8_t *device; /* MXFP4 as in the file, before it is repacked, [capacity] */
     size_t capacity;
     cudaEvent_t free; /* recorded when nothing uses the buffer any more */
 } buffer;
@@ -41,17 +50,17 @@ struct cuda_loader {
     unsigned long long *bad; /* device: see cuda_tiles_repack; a tag is a job's number << TAG_SHIFT */
     worker workers[MAX_THREADS];
     int n_workers;
-    pthread_mutex_t lock;    /* guards what follows */
-    pthread_cond_t changed;  /* jobs came, or `closing` */
+    pthread_mutex_t lock;   /* guards what follows */
+    pthread_cond_t changed; /* jobs came, or `closing` */
     cuda_loader_job *jobs;
     size_t n_jobs, room, current; /* jobs[current] is being cut into pieces */
-    int64_t row;             /* of the current job: where its next piece begins */
-    bool closing;            /* no more jobs come */
-    status state;            /* the first failure; nothing is begun after it */
+    int64_t row;                  /* of the current job: where its next piece begins */
+    bool closing;                 /* no more jobs come */
+    status state;                 /* the first failure; nothing is begun after it */
     status_detail detail;
 };
 
-/* ---- pieces ------------------------------------------------------------------------------------------------------- */
+/* ---- pieces ----------------------------------------------------------------------------------------------------- */
 
 /* Bytes of a row: codes or BF16 values, then scales. */
 static size_t code_bytes(const ops_weight *w) { return (size_t)(w->format == OPS_MXFP4 ? w->cols / 2 : w->cols * 2); }
@@ -59,7 +68,8 @@ static size_t scale_bytes(const ops_weight *w) { return w->format == OPS_MXFP4 ?
 
 static int64_t piece_rows(const ops_weight *w)
 {
-    int64_t unit = w->format == OPS_MXFP4 ? MXFP4_TILE_ROWS : 1, rows = PIECE / (int64_t)(code_bytes(w) + scale_bytes(w)) / unit * unit;
+    int64_t unit = w->format == OPS_MXFP4 ? MXFP4_TILE_ROWS : 1,
+            rows = PIECE / (int64_t)(code_bytes(w) + scale_bytes(w)) / unit * unit;
     return rows > 0 ? rows : unit;
 }
 
@@ -97,25 +107,29 @@ static bool next_piece(struct cuda_loader *l, piece *out)
     return any;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------ */
+/* ---- reading ---------------------------------------------------------------------------------------------------- */
 
 /* Maps the pages before they are read: an input error, which would be a signal later, is a return value here. */
 static bool readable(const uint8_t *from, size_t bytes)
 {
     if (bytes < LEAST_POPULATE) return true;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)from / page * page, end = (uintptr_t)from + bytes;
-    return madvise((void *)start, end - start, MADV_POPULATE_READ) == 0 || (errno != EFAULT && errno != EHWPOISON && errno != ENOMEM);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)from / page * page,
+              end = (uintptr_t)from + bytes;
+    return madvise((void *)start, end - start, MADV_POPULATE_READ) == 0 ||
+           (errno != EFAULT && errno != EHWPOISON && errno != ENOMEM);
 }
 
 /* Rows of `width` bytes, counted through batches of `rows`, packed one after the other. */
-static bool gather(uint8_t *to, const uint8_t *from, size_t width, int64_t rows, int64_t row_stride, int64_t batch_stride, int64_t first, int64_t n)
+static bool gather(uint8_t *to, const uint8_t *from, size_t width, int64_t rows, int64_t row_stride,
+                   int64_t batch_stride, int64_t first, int64_t n)
 {
     while (n > 0) {
         int64_t row = first % rows, run = rows - row < n ? rows - row : n;
         const uint8_t *start = from + first / rows * batch_stride + row * row_stride;
         bool packed = run == 1 || row_stride == (int64_t)width;
         if (!readable(start, (size_t)(run - 1) * (size_t)row_stride + width)) return false;
-        for (int64_t i = 0; i < (packed ? 1 : run); i++) memcpy(to + (size_t)i * width, start + i * row_stride, packed ? width * (size_t)run : width);
+        for (int64_t i = 0; i < (packed ? 1 : run); i++)
+            memcpy(to + (size_t)i * width, start + i * row_stride, packed ? width * (size_t)run : width);
         to += width * (size_t)run;
         first += run;
         n -= run;
@@ -128,20 +142,28 @@ static status read_piece(const piece *p, uint8_t *to, status_detail *detail)
     const ops_weight *w = &p->job.view;
     size_t codes = code_bytes(w), scales = scale_bytes(w);
     bool whole = gather(to, (const uint8_t *)w->data, codes, w->rows, w->row_stride, w->batch_stride, p->first, p->n);
-    if (whole && scales) whole = gather(to + codes * (size_t)p->n, w->scales, scales, w->rows, w->scale_row_stride, w->scale_batch_stride, p->first, p->n);
+    if (whole && scales)
+        whole = gather(to + codes * (size_t)p->n, w->scales, scales, w->rows, w->scale_row_stride,
+                       w->scale_batch_stride, p->first, p->n);
     if (whole) return STATUS_OK;
-    return status_fail(detail, STATUS_MODEL, "a model file cannot be read any more (%s): it was cut short while loading, or its disk fails; look at the kernel log", strerror(errno));
+    return status_fail(detail, STATUS_MODEL,
+                       "a model file cannot be read any more (%s): it was cut short while loading, or its disk fails; "
+                       "look at the kernel log",
+                       strerror(errno));
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------ */
+/* ---- threads ---------------------------------------------------------------------------------------------------- */
 
 static status check(cudaError_t result, const char *what, status_detail *detail)
 {
     if (result == cudaSuccess) return STATUS_OK;
     cudaGetLastError();
-    if (result != cudaErrorMemoryAllocation) return status_fail(detail, STATUS_MACHINE, "loading weights: %s: %s", what, cudaGetErrorString(result));
-    return status_fail(detail, STATUS_MACHINE, "loading weights: no %s: up to %d MB are needed besides the weights; end other programs, raise ulimit -l, or run on more GPUs", what,
-                       MAX_THREADS * BUFFERS * (PIECE >> 20));
+    if (result != cudaErrorMemoryAllocation)
+        return status_fail(detail, STATUS_MACHINE, "loading weights: %s: %s", what, cudaGetErrorString(result));
+    return status_fail(detail, STATUS_MACHINE,
+                       "loading weights: no %s: up to %d MB are needed besides the weights; end other programs, raise "
+                       "ulimit -l, or run on more GPUs",
+                       what, MAX_THREADS * BUFFERS * (PIECE >> 20));
 }
 
 /* Waits until the buffer is free, and makes it large enough. Most tensors are either tiny or cut into full pieces. */
@@ -172,7 +194,8 @@ static status load_piece(worker *w, const piece *p, status_detail *detail)
     uint8_t *to = packs ? b->device : job->out + codes / (size_t)p->n * (size_t)p->first;
     STATUS_TRY(check(cudaMemcpyAsync(to, b->host, bytes, cudaMemcpyHostToDevice, w->stream), "a copy", detail));
     if (packs) {
-        cuda_tiles_repack(w->stream, &job->tiles, p->first, p->n, b->device, b->device + codes, p->number << TAG_SHIFT, w->loader->bad);
+        cuda_tiles_repack(w->stream, &job->tiles, p->first, p->n, b->device, b->device + codes, p->number << TAG_SHIFT,
+                          w->loader->bad);
         STATUS_TRY(check(cudaGetLastError(), "repacking", detail));
     }
     return check(cudaEventRecord(b->free, w->stream), "a copy", detail);
@@ -183,7 +206,8 @@ static status open_worker(worker *w, status_detail *detail)
     STATUS_TRY(check(cudaSetDevice(w->loader->device), "a thread", detail));
     STATUS_TRY(check(cudaStreamCreateWithFlags(&w->stream, cudaStreamNonBlocking), "a stream", detail));
     for (int i = 0; i < BUFFERS; i++)
-        STATUS_TRY(check(cudaEventCreateWithFlags(&w->buffers[i].free, cudaEventDisableTiming | cudaEventBlockingSync), "an event", detail));
+        STATUS_TRY(check(cudaEventCreateWithFlags(&w->buffers[i].free, cudaEventDisableTiming | cudaEventBlockingSync),
+                         "an event", detail));
     return STATUS_OK;
 }
 
@@ -214,7 +238,7 @@ static void *run_worker(void *argument)
     return NULL;
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------------------- */
 
 static int thread_count(int asked)
 {
@@ -308,9 +332,11 @@ static status check_scales(const struct cuda_loader *l, status_detail *detail)
     const ops_weight *w = &l->jobs[bad >> TAG_SHIFT].view;
     int64_t row = (int64_t)(bad & (((uint64_t)1 << TAG_SHIFT) - 1));
     return status_fail(detail, STATUS_MODEL,
-                       "an MXFP4 scale exceeds %d (a factor of 2^%d) in row %" PRId64 " of matrix %" PRId64 " of a stack of %" PRId64 " [%" PRId64 ", %" PRId64
+                       "an MXFP4 scale exceeds %d (a factor of 2^%d) in row %" PRId64 " of matrix %" PRId64
+                       " of a stack of %" PRId64 " [%" PRId64 ", %" PRId64
                        "]: the CUDA backend cannot hold it; is the checkpoint damaged? backend: cpu takes any",
-                       MXFP4_MAX_SCALE, MXFP4_MAX_SCALE - 127, row % w->rows, row / w->rows, w->batches, w->rows, w->cols);
+                       MXFP4_MAX_SCALE, MXFP4_MAX_SCALE - 127, row % w->rows, row / w->rows, w->batches, w->rows,
+                       w->cols);
 }
 
 status cuda_loader_finish(ops_context *c, status_detail *detail)

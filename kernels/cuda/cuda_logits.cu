@@ -10,11 +10,13 @@ struct cuda_logits_state {
 status cuda_logits_configure(ops_context *c, status_detail *detail)
 {
     STATUS_TRY(cuda_host_allocate(c, sizeof *c->logits, (void **)&c->logits, detail));
-    return cuda_allocate(c, (size_t)c->shape.max_logit_rows * (size_t)c->shape.hidden * sizeof(bf16), (void **)&c->logits->gathered, detail);
+    return cuda_allocate(c, (size_t)c->shape.max_logit_rows * (size_t)c->shape.hidden * sizeof(bf16),
+                         (void **)&c->logits->gathered, detail);
 }
 
 /* A block per row; hidden is a multiple of VALUES. */
-__global__ void __launch_bounds__(GATHER_THREADS) gather_kernel(const bf16 *normed, const ops_logit_row *rows, int hidden, bf16 *out)
+__global__ void __launch_bounds__(GATHER_THREADS)
+    gather_kernel(const bf16 *normed, const ops_logit_row *rows, int hidden, bf16 *out)
 {
     const uint4 *from = (const uint4 *)(normed + (int64_t)rows[blockIdx.x].row * hidden);
     uint4 *to = (uint4 *)(out + (int64_t)blockIdx.x * hidden);
@@ -28,7 +30,8 @@ static bool consecutive(const ops_logit_row *rows, int n)
     return true;
 }
 
-void cuda_logits(ops_context *c, const ops_weight *head, const void *normed, const ops_logit_row *rows, int n, float *logits)
+void cuda_logits(ops_context *c, const ops_weight *head, const void *normed, const ops_logit_row *rows, int n,
+                 float *logits)
 {
     const bf16 *in = (const bf16 *)normed;
     int hidden = c->shape.hidden;
@@ -36,7 +39,8 @@ void cuda_logits(ops_context *c, const ops_weight *head, const void *normed, con
     if (consecutive(rows, n)) {
         in += (int64_t)rows[0].row * hidden;
     } else {
-        gather_kernel<<<(unsigned)n, GATHER_THREADS, 0, c->stream>>>(in, cuda_step_rows(c, rows, n), hidden, c->logits->gathered);
+        gather_kernel<<<(unsigned)n, GATHER_THREADS, 0, c->stream>>>(in, cuda_step_rows(c, rows, n), hidden,
+                                                                     c->logits->gathered);
         cuda_check(c, cudaGetLastError(), "rows of logits");
         in = c->logits->gathered;
     }

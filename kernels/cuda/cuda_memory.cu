@@ -26,7 +26,10 @@ static double gigabytes(size_t bytes) { return (double)bytes / 1e9; }
 
 static status no_host_memory(size_t bytes, status_detail *detail)
 {
-    return status_fail(detail, STATUS_MACHINE, "no host memory for %zu bytes of the CUDA backend: lower engine.max_sequences or engine.max_tokens_per_step", bytes);
+    return status_fail(
+        detail, STATUS_MACHINE,
+        "no host memory for %zu bytes of the CUDA backend: lower engine.max_sequences or engine.max_tokens_per_step",
+        bytes);
 }
 
 status cuda_allocate(ops_context *c, size_t bytes, void **out, status_detail *detail)
@@ -46,7 +49,8 @@ status cuda_allocate(ops_context *c, size_t bytes, void **out, status_detail *de
     cudaGetLastError(); /* or the next launch would be blamed */
     if (cudaMemGetInfo(&free_bytes, &all_bytes) != cudaSuccess) cudaGetLastError();
     return status_fail(detail, STATUS_MACHINE,
-                       "GPU %d has no room for %zu more bytes: %.2f of its %.2f GB are free; lower engine.kv_cache, engine.max_sequences or engine.max_tokens_per_step, "
+                       "GPU %d has no room for %zu more bytes: %.2f of its %.2f GB are free; lower engine.kv_cache, "
+                       "engine.max_sequences or engine.max_tokens_per_step, "
                        "end other programs on it, or run on more GPUs",
                        c->device, bytes, gigabytes(free_bytes), gigabytes(all_bytes));
 }
@@ -67,14 +71,17 @@ status cuda_pinned_allocate(ops_context *c, size_t bytes, void **out, status_det
     void *start = NULL;
     if (!entry) return no_host_memory(sizeof *entry, detail);
     cudaError_t result = cudaSetDevice(c->device);
-    if (result == cudaSuccess) result = cudaHostAlloc(&start, bytes ? bytes : 1, cudaHostAllocPortable | cudaHostAllocMapped);
+    if (result == cudaSuccess)
+        result = cudaHostAlloc(&start, bytes ? bytes : 1, cudaHostAllocPortable | cudaHostAllocMapped);
     if (result == cudaSuccess) {
         memset(start, 0, bytes);
         return remember(c, MEMORY_PINNED, out, entry, start);
     }
     free(entry);
     cudaGetLastError();
-    return status_fail(detail, STATUS_MACHINE, "%zu bytes of host memory cannot be page-locked (%s): lower engine.max_sequences or engine.max_tokens_per_step, or raise ulimit -l",
+    return status_fail(detail, STATUS_MACHINE,
+                       "%zu bytes of host memory cannot be page-locked (%s): lower engine.max_sequences or "
+                       "engine.max_tokens_per_step, or raise ulimit -l",
                        bytes, cudaGetErrorString(result));
 }
 

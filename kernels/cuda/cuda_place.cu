@@ -1,5 +1,5 @@
-/* Weights on the device. BF16: rows tightly packed, and weights that are placed together side by side without a gap, so that a stage may take them as
- * one. MXFP4: the tiles of cuda_mxfp4.cuh. */
+/* Weights on the device. BF16: rows tightly packed, and weights that are placed together side by side without a gap, so
+ * that a stage may take them as one. MXFP4: the tiles of cuda_mxfp4.cuh. */
 #include <math.h>
 
 #include "kernels/cuda/cuda_loader.cuh"
@@ -7,7 +7,8 @@
 
 enum { MAX_TOGETHER = 8, RANDOM_THREADS = 256, RANDOM_BLOCKS_PER_SM = 16 };
 
-__global__ void __launch_bounds__(RANDOM_THREADS) random_kernel(bf16 *out, int64_t count, uint64_t seed, float centre, float spread)
+__global__ void __launch_bounds__(RANDOM_THREADS)
+    random_kernel(bf16 *out, int64_t count, uint64_t seed, float centre, float spread)
 {
     int64_t step = (int64_t)gridDim.x * RANDOM_THREADS;
     for (int64_t i = (int64_t)blockIdx.x * RANDOM_THREADS + threadIdx.x; i < count; i += step)
@@ -26,7 +27,8 @@ static status place_bf16(ops_context *c, ops_weight *w, uint8_t *out, uint64_t s
         cuda_loader_job job = {.view = view, .out = out, .tiles = {}};
         return cuda_loader_add(c, &job, detail);
     }
-    /* matrices get deviation 1/sqrt(columns), so that products keep their input's size; vectors (norms, biases, sinks) lie around a half */
+    /* matrices get deviation 1/sqrt(columns), so that products keep their input's size; vectors (norms, biases, sinks)
+     * lie around a half */
     float spread = w->rows > 1 ? 1.0f / sqrtf((float)w->cols) : 0.2f, centre = w->rows > 1 ? 0.0f : 0.5f;
     unsigned blocks = (unsigned)(c->sm_count * RANDOM_BLOCKS_PER_SM);
     random_kernel<<<blocks, RANDOM_THREADS, 0, c->stream>>>((bf16 *)out, elements(w), seed, centre, spread);
@@ -40,14 +42,17 @@ static status place_mxfp4(ops_context *c, ops_weight *w, uint64_t seed, status_d
     int64_t rows = w->batches * w->rows;
     cuda_tiles tiles = {};
     if (w->rows % MXFP4_TILE_ROWS || w->cols % 32)
-        return status_fail(detail, STATUS_MODEL, "experts of %lld rows and %lld columns do not fit the CUDA backend: rows must be a multiple of %d; use backend: cpu", (long long)w->rows,
-                           (long long)w->cols, MXFP4_TILE_ROWS);
+        return status_fail(detail, STATUS_MODEL,
+                           "experts of %lld rows and %lld columns do not fit the CUDA backend: rows must be a multiple "
+                           "of %d; use backend: cpu",
+                           (long long)w->rows, (long long)w->cols, MXFP4_TILE_ROWS);
     tiles.cols = (int)w->cols;
     STATUS_TRY(cuda_allocate(c, cuda_tiles_bytes(rows, w->cols), (void **)&tiles.tiles, detail));
     STATUS_TRY(cuda_allocate(c, cuda_tiles_scale_bytes(rows, w->cols), (void **)&tiles.scales, detail));
     w->data = tiles.tiles;
     w->scales = (const uint8_t *)tiles.scales;
-    w->row_stride = w->batch_stride = w->scale_row_stride = w->scale_batch_stride = 0; /* tiles have no rows to step over */
+    w->row_stride = w->batch_stride = w->scale_row_stride = w->scale_batch_stride =
+        0; /* tiles have no rows to step over */
     if (view.data) {
         cuda_loader_job job = {.view = view, .out = NULL, .tiles = tiles};
         return cuda_loader_add(c, &job, detail);
@@ -57,12 +62,15 @@ static status place_mxfp4(ops_context *c, ops_weight *w, uint64_t seed, status_d
     return STATUS_OK;
 }
 
-status cuda_place(ops_context *c, const ops_weight *host, int n, uint64_t seed, ops_weight *placed, status_detail *detail)
+status cuda_place(ops_context *c, const ops_weight *host, int n, uint64_t seed, ops_weight *placed,
+                  status_detail *detail)
 {
     ops_weight out[MAX_TOGETHER];
     uint8_t *together = NULL;
     size_t bytes = 0;
-    if (n > MAX_TOGETHER) return status_fail(detail, STATUS_INTERNAL, "%d weights are placed together; the CUDA backend takes %d", n, MAX_TOGETHER);
+    if (n > MAX_TOGETHER)
+        return status_fail(detail, STATUS_INTERNAL, "%d weights are placed together; the CUDA backend takes %d", n,
+                           MAX_TOGETHER);
     cuda_check(c, cudaSetDevice(c->device), "placing weights");
     for (int i = 0; i < n; i++) {
         out[i] = host[i];

@@ -1,4 +1,5 @@
-/* Random weights that any thread can make: element i of a tensor is a function of (seed, i). The same numbers as kernels/cpu/cpu_weights.c. */
+/* Random weights that any thread can make: element i of a tensor is a function of (seed, i). The same numbers as
+ * kernels/cpu/cpu_weights.c. */
 #ifndef KERNELS_CUDA_CUDA_RANDOM_CUH
 #define KERNELS_CUDA_CUDA_RANDOM_CUH
 
@@ -13,7 +14,10 @@ __device__ static inline uint64_t cuda_random_mix(uint64_t value)
     return value ^ (value >> 31);
 }
 
-__device__ static inline uint64_t cuda_random_at(uint64_t seed, int64_t index) { return cuda_random_mix(seed * 0x100000001b3u + (uint64_t)index); }
+__device__ static inline uint64_t cuda_random_at(uint64_t seed, int64_t index)
+{
+    return cuda_random_mix(seed * 0x100000001b3u + (uint64_t)index);
+}
 
 /* About normal with deviation 1: the sum of four 16-bit uniforms, centred. */
 __device__ static inline float cuda_random_normal(uint64_t bits)

@@ -1,8 +1,16 @@
-/* Router: logits in F32, the top k of them, softmax over those. Up to 4 rows: one kernel, a warp per expert, so that the matrix is read by many
- * processors at once; the last block to finish chooses. More rows: a dense product, then a warp per row. */
+/* Router: logits in F32, the top k of them, softmax over those. Up to 4 rows: one kernel, a warp per expert, so that
+ * the matrix is read by many processors at once; the last block to finish chooses. More rows: a dense product, then a
+ * warp per row. */
 #include "kernels/cuda/cuda.h"
 
-enum { MAX_EXPERTS = 1024, FEW_ROWS = 4, FEW_WARPS = 4, MANY_WARPS = 8, BATCH = 12, CHUNK = 8 }; /* CHUNK: BF16 values of one 16-byte load */
+enum {
+    MAX_EXPERTS = 1024,
+    FEW_ROWS = 4,
+    FEW_WARPS = 4,
+    MANY_WARPS = 8,
+    BATCH = 12,
+    CHUNK = 8
+}; /* CHUNK: BF16 values of one 16-byte load */
 
 struct cuda_route_state {
     float *logits;    /* [max_tokens, n_experts] */
@@ -20,8 +28,10 @@ status cuda_route_configure(ops_context *c, status_detail *detail)
     return STATUS_OK;
 }
 
-/* One warp chooses for one row. logits: [experts] F32 in device memory, bias included or given; `held` [experts] in shared memory, the warp's own. */
-__device__ static void choose(const float *logits, const bf16 *bias, float *held, int experts, int top_k, int lane, int32_t *ids, float *weights)
+/* One warp chooses for one row. logits: [experts] F32 in device memory, bias included or given; `held` [experts] in
+ * shared memory, the warp's own. */
+__device__ static void choose(const float *logits, const bf16 *bias, float *held, int experts, int top_k, int lane,
+                              int32_t *ids, float *weights)
 {
     for (int e = lane; e < experts; e += 32) held[e] = __ldcg(logits + e) + (bias ? __bfloat162float(bias[e]) : 0.0f);
     __syncwarp();
@@ -36,7 +46,8 @@ __device__ static void choose(const float *logits, const bf16 *bias, float *held
             int other_index = __shfl_xor_sync(~0u, index, step);
             if (other > best || (other == best && other_index < index)) best = other, index = other_index;
         }
-        if (index >= experts) index = k; /* no number among the logits: the result is not one either, but the ids must be */
+        if (index >= experts)
+            index = k; /* no number among the logits: the result is not one either, but the ids must be */
         if (k == 0) largest = best;
         if (k == lane) mine = best;
         if (lane == 0) {
@@ -51,11 +62,11 @@ __device__ static void choose(const float *logits, const bf16 *bias, float *held
 }
 
 typedef struct route_args {
-    const bf16 *rows;    /* [n_rows, hidden] */
+    const bf16 *rows;     /* [n_rows, hidden] */
     const bf16 *w, *bias; /* [experts, hidden], [experts] */
-    float *logits;       /* [n_rows, experts] */
-    int32_t *ids;        /* [n_rows, top_k] */
-    float *weights;      /* likewise */
+    float *logits;        /* [n_rows, experts] */
+    int32_t *ids;         /* [n_rows, top_k] */
+    float *weights;       /* likewise */
     unsigned *ticket;
     int n_rows, hidden, experts, top_k;
 } route_args;
@@ -68,7 +79,8 @@ template <int N> __device__ static void expert_logits(const route_args &a, int e
     for (int base = lane; base < chunks; base += 32 * BATCH) {
         uint4 weights[BATCH];
 #pragma unroll
-        for (int i = 0; i < BATCH; i++) weights[i] = base + 32 * i < chunks ? __ldg(w + base + 32 * i) : make_uint4(0, 0, 0, 0);
+        for (int i = 0; i < BATCH; i++)
+            weights[i] = base + 32 * i < chunks ? __ldg(w + base + 32 * i) : make_uint4(0, 0, 0, 0);
 #pragma unroll
         for (int i = 0; i < BATCH; i++) {
             if (base + 32 * i >= chunks) break;
@@ -93,7 +105,8 @@ template <int N> __device__ static void expert_logits(const route_args &a, int e
     }
 }
 
-template <int N> __global__ void __launch_bounds__(32 * FEW_WARPS) route_few_kernel(const __grid_constant__ route_args a)
+template <int N>
+__global__ void __launch_bounds__(32 * FEW_WARPS) route_few_kernel(const __grid_constant__ route_args a)
 {
     __shared__ float held[FEW_WARPS][MAX_EXPERTS];
     __shared__ bool last;
@@ -108,7 +121,9 @@ template <int N> __global__ void __launch_bounds__(32 * FEW_WARPS) route_few_ker
     __syncthreads();
     if (!last) return;
     __threadfence();
-    if (warp < N) choose(a.logits + (int64_t)warp * a.experts, NULL, held[warp], a.experts, a.top_k, lane, a.ids + warp * a.top_k, a.weights + warp * a.top_k);
+    if (warp < N)
+        choose(a.logits + (int64_t)warp * a.experts, NULL, held[warp], a.experts, a.top_k, lane, a.ids + warp * a.top_k,
+               a.weights + warp * a.top_k);
 }
 
 __global__ void __launch_bounds__(32 * MANY_WARPS) route_many_kernel(const __grid_constant__ route_args a)
@@ -116,7 +131,9 @@ __global__ void __launch_bounds__(32 * MANY_WARPS) route_many_kernel(const __gri
     __shared__ float held[MANY_WARPS][MAX_EXPERTS];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     int64_t row = (int64_t)blockIdx.x * MANY_WARPS + warp;
-    if (row < a.n_rows) choose(a.logits + row * a.experts, a.bias, held[warp], a.experts, a.top_k, lane, a.ids + row * a.top_k, a.weights + row * a.top_k);
+    if (row < a.n_rows)
+        choose(a.logits + row * a.experts, a.bias, held[warp], a.experts, a.top_k, lane, a.ids + row * a.top_k,
+               a.weights + row * a.top_k);
 }
 
 static void launch_few(ops_context *c, const route_args *a)

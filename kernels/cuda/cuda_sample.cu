@@ -7,13 +7,13 @@
 enum { COUNT_THREADS = 256, MASS_TOTAL_BITS = 62 };
 
 struct cuda_sampler_state {
-    cuda_sample_args args;     /* what all calls share */
-    ops_sampling *slots;       /* device, as args.slots */
-    unsigned char *features;   /* host, [max_sequences]: what drawing in the slot needs */
-    int *order;                /* host, [OPS_MAX_LOGIT_BIAS]: of a new slot's bias, by id */
+    cuda_sample_args args;   /* what all calls share */
+    ops_sampling *slots;     /* device, as args.slots */
+    unsigned char *features; /* host, [max_sequences]: what drawing in the slot needs */
+    int *order;              /* host, [OPS_MAX_LOGIT_BIAS]: of a new slot's bias, by id */
 };
 
-/* ---- memory ------------------------------------------------------------------------------------------------------- */
+/* ---- memory ----------------------------------------------------------------------------------------------------- */
 
 static status take_rows(ops_context *c, cuda_sample_args *a, status_detail *detail)
 {
@@ -43,7 +43,10 @@ static status take_slots(ops_context *c, struct cuda_sampler_state *s, status_de
     fresh.repetition_penalty = fresh.top_p = 1;
     cuda_check(c, cudaMemsetAsync(s->args.last, 0, n * sizeof(int32_t), c->stream), "sampler");
     for (size_t i = 0; i < n; i++)
-        cuda_check(c, cudaMemcpyAsync(s->slots + i, &fresh, offsetof(ops_sampling, suppressed), cudaMemcpyHostToDevice, c->stream), "sampler");
+        cuda_check(c,
+                   cudaMemcpyAsync(s->slots + i, &fresh, offsetof(ops_sampling, suppressed), cudaMemcpyHostToDevice,
+                                   c->stream),
+                   "sampler");
     return STATUS_OK;
 }
 
@@ -52,7 +55,8 @@ status cuda_sampler_configure(ops_context *c, status_detail *detail)
     const ops_shape *shape = &c->shape;
     struct cuda_sampler_state *s;
     if ((int64_t)shape->logit_shards * shape->logit_shard_cols < shape->vocab)
-        return status_fail(detail, STATUS_INTERNAL, "%d shards of %d logits do not hold a vocabulary of %d", shape->logit_shards, shape->logit_shard_cols, shape->vocab);
+        return status_fail(detail, STATUS_INTERNAL, "%d shards of %d logits do not hold a vocabulary of %d",
+                           shape->logit_shards, shape->logit_shard_cols, shape->vocab);
     STATUS_TRY(cuda_host_allocate(c, sizeof *s, (void **)&s, detail));
     cuda_sample_args *a = &s->args;
     a->vocab = shape->vocab;
@@ -62,7 +66,8 @@ status cuda_sampler_configure(ops_context *c, status_detail *detail)
     a->parity = cuda_step_parity(c);
     a->mass_bits = MASS_TOTAL_BITS;
     for (int ids = 1; ids < shape->vocab && ids > 0; ids *= 2) a->mass_bits--;
-    STATUS_TRY(cuda_pinned_allocate(c, 2 * (size_t)shape->max_tokens * sizeof(ops_token), (void **)&a->results, detail));
+    STATUS_TRY(
+        cuda_pinned_allocate(c, 2 * (size_t)shape->max_tokens * sizeof(ops_token), (void **)&a->results, detail));
     STATUS_TRY(take_rows(c, a, detail));
     STATUS_TRY(take_slots(c, s, detail));
     a->slots = s->slots;
@@ -72,18 +77,26 @@ status cuda_sampler_configure(ops_context *c, status_detail *detail)
 
 const int32_t *cuda_sampler_last(const ops_context *c) { return c->sampler->args.last; }
 
-/* ---- slots -------------------------------------------------------------------------------------------------------- */
+/* ---- slots ------------------------------------------------------------------------------------------------------ */
 
-static status check_slot(const ops_context *c, int slot, const ops_sampling *sampling, const int32_t *ids, int n_ids, int n_generated, status_detail *detail)
+static status check_slot(const ops_context *c, int slot, const ops_sampling *sampling, const int32_t *ids, int n_ids,
+                         int n_generated, status_detail *detail)
 {
-    if (slot < 0 || slot >= c->shape.max_sequences) return status_fail(detail, STATUS_INTERNAL, "slot %d does not exist: there are %d", slot, c->shape.max_sequences);
-    if (sampling->n_bias < 0 || sampling->n_bias > OPS_MAX_LOGIT_BIAS || sampling->n_suppressed < 0 || sampling->n_suppressed > OPS_MAX_SUPPRESSED)
-        return status_fail(detail, STATUS_INTERNAL, "slot %d: %d biased and %d suppressed ids do not fit", slot, sampling->n_bias, sampling->n_suppressed);
+    if (slot < 0 || slot >= c->shape.max_sequences)
+        return status_fail(detail, STATUS_INTERNAL, "slot %d does not exist: there are %d", slot,
+                           c->shape.max_sequences);
+    if (sampling->n_bias < 0 || sampling->n_bias > OPS_MAX_LOGIT_BIAS || sampling->n_suppressed < 0 ||
+        sampling->n_suppressed > OPS_MAX_SUPPRESSED)
+        return status_fail(detail, STATUS_INTERNAL, "slot %d: %d biased and %d suppressed ids do not fit", slot,
+                           sampling->n_bias, sampling->n_suppressed);
     if (n_ids < 0 || n_generated < 0 || n_generated > n_ids || (sample_penalised(*sampling) && n_ids > 0 && !ids))
-        return status_fail(detail, STATUS_INTERNAL, "slot %d: penalties need the ids of the sequence (%d, of which %d generated)", slot, n_ids, n_generated);
+        return status_fail(detail, STATUS_INTERNAL,
+                           "slot %d: penalties need the ids of the sequence (%d, of which %d generated)", slot, n_ids,
+                           n_generated);
     for (int i = 0; ids && i < n_ids; i++)
         if (ids[i] < 0 || ids[i] >= c->shape.vocab)
-            return status_fail(detail, STATUS_INTERNAL, "slot %d: token %d at %d is outside the vocabulary of %d", slot, ids[i], i, c->shape.vocab);
+            return status_fail(detail, STATUS_INTERNAL, "slot %d: token %d at %d is outside the vocabulary of %d", slot,
+                               ids[i], i, c->shape.vocab);
     return STATUS_OK;
 }
 
@@ -95,8 +108,8 @@ static int compare_bias(const void *left, const void *right, void *sampling)
     return a < b ? -1 : a > b;
 }
 
-/* A copy as the kernels want it: bias sorted by id, in the given order within an id, and none outside the vocabulary. Returns its bytes up to the last
- * one that counts. */
+/* A copy as the kernels want it: bias sorted by id, in the given order within an id, and none outside the vocabulary.
+ * Returns its bytes up to the last one that counts. */
 static size_t write_sampling(const ops_sampling *in, int vocab, int *order, ops_sampling *out)
 {
     memcpy(out, in, offsetof(ops_sampling, bias_ids));
@@ -113,7 +126,8 @@ static size_t write_sampling(const ops_sampling *in, int vocab, int *order, ops_
     return sizeof *out;
 }
 
-__global__ void __launch_bounds__(COUNT_THREADS) count_kernel(const int32_t *ids, int n, int generated_from, uint32_t *counts)
+__global__ void __launch_bounds__(COUNT_THREADS)
+    count_kernel(const int32_t *ids, int n, int generated_from, uint32_t *counts)
 {
     int i = blockIdx.x * COUNT_THREADS + threadIdx.x;
     if (i >= n) return;
@@ -121,7 +135,8 @@ __global__ void __launch_bounds__(COUNT_THREADS) count_kernel(const int32_t *ids
     atomicOr(counts + ids[i], CUDA_COUNT_SEEN);
 }
 
-/* Counts a sequence's ids for its penalties. Kernels read page-locked memory directly: a prompt crosses the bus once either way. */
+/* Counts a sequence's ids for its penalties. Kernels read page-locked memory directly: a prompt crosses the bus once
+ * either way. */
 static void count_ids(ops_context *c, int slot, const int32_t *ids, int n_ids, int n_generated)
 {
     size_t vocab = (size_t)c->shape.vocab;
@@ -132,7 +147,8 @@ static void count_ids(ops_context *c, int slot, const int32_t *ids, int n_ids, i
         int n = n_ids - done < most ? n_ids - done : most;
         int32_t *staged = (int32_t *)cuda_step_stage(c, (size_t)n * sizeof *ids);
         memcpy(staged, ids + done, (size_t)n * sizeof *ids);
-        count_kernel<<<(unsigned)(n + COUNT_THREADS - 1) / COUNT_THREADS, COUNT_THREADS, 0, c->stream>>>(staged, n, n_ids - n_generated - done, counts);
+        count_kernel<<<(unsigned)(n + COUNT_THREADS - 1) / COUNT_THREADS, COUNT_THREADS, 0, c->stream>>>(
+            staged, n, n_ids - n_generated - done, counts);
     }
     cuda_check(c, cudaGetLastError(), "a new slot");
 }
@@ -143,7 +159,8 @@ static unsigned char features_of(const ops_sampling *s)
     return (unsigned char)(SAMPLE_DRAWS | (s->top_k > 0 ? SAMPLE_TOP_K : 0) | (s->top_p < 1 ? SAMPLE_TOP_P : 0));
 }
 
-status cuda_slot_begin(ops_context *c, int slot, const ops_sampling *sampling, const int32_t *ids, int n_ids, int n_generated, status_detail *detail)
+status cuda_slot_begin(ops_context *c, int slot, const ops_sampling *sampling, const int32_t *ids, int n_ids,
+                       int n_generated, status_detail *detail)
 {
     struct cuda_sampler_state *s = c->sampler;
     STATUS_TRY(check_slot(c, slot, sampling, ids, n_ids, n_generated, detail));
@@ -153,13 +170,14 @@ status cuda_slot_begin(ops_context *c, int slot, const ops_sampling *sampling, c
     *last = ids && n_ids > 0 ? ids[n_ids - 1] : 0;
     size_t bytes = write_sampling(sampling, c->shape.vocab, s->order, staged);
     cuda_check(c, cudaMemcpyAsync(s->slots + slot, staged, bytes, cudaMemcpyHostToDevice, c->stream), "a new slot");
-    cuda_check(c, cudaMemcpyAsync(s->args.last + slot, last, sizeof *last, cudaMemcpyHostToDevice, c->stream), "a new slot");
+    cuda_check(c, cudaMemcpyAsync(s->args.last + slot, last, sizeof *last, cudaMemcpyHostToDevice, c->stream),
+               "a new slot");
     if (sample_penalised(*sampling)) count_ids(c, slot, ids, n_ids, n_generated);
     s->features[slot] = features_of(sampling);
     return STATUS_OK;
 }
 
-/* ---- rows --------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------------------------- */
 
 unsigned cuda_sample_features(const ops_context *c, const ops_logit_row *rows, int n)
 {
@@ -188,16 +206,19 @@ void cuda_sample(ops_context *c, const float *logits, const ops_logit_row *rows,
     cuda_check(c, cudaGetLastError(), "sampling");
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------------ */
+/* ---- results ---------------------------------------------------------------------------------------------------- */
 
 status cuda_results(ops_context *c, int ago, int first, int n, ops_token *out, status_detail *detail)
 {
     if (ago < 0 || ago > 1 || first < 0 || n < 0 || first > c->shape.max_tokens - n)
-        return status_fail(detail, STATUS_INTERNAL, "results %d to %d of %d steps ago were asked for; two steps of %d are kept", first, first + n, ago, c->shape.max_tokens);
+        return status_fail(detail, STATUS_INTERNAL,
+                           "results %d to %d of %d steps ago were asked for; two steps of %d are kept", first,
+                           first + n, ago, c->shape.max_tokens);
     cuda_check(c, cudaSetDevice(c->device), "results");
     cuda_step_wait(c, ago);
     STATUS_TRY(cuda_report(c, detail));
-    const ops_token *results = c->sampler->args.results + (size_t)(cuda_step_parity_now(c) ^ ago) * (size_t)c->shape.max_tokens + first;
+    const ops_token *results =
+        c->sampler->args.results + (size_t)(cuda_step_parity_now(c) ^ ago) * (size_t)c->shape.max_tokens + first;
     for (int i = 0; i < n; i++) {
         const ops_token *from = &results[i];
         size_t top = (size_t)from->n_top;

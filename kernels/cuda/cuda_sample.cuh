@@ -1,14 +1,15 @@
-/* What the sampler's kernels share. The rule of a draw is in kernels/README.md, "Sampling"; the CPU backend's cpu_sample*.c is the same rule.
+/* What the sampler's kernels share. The rule of a draw is in kernels/README.md, "Sampling"; the CPU backend's
+ * cpu_sample*.c is the same rule.
  *
- * A call is a chain of kernels over (chunk of ids, row), each of which leaves what it found in the row's cuda_sample_row; the last block of a row to
- * finish puts the chunks' parts together, in the order of chunks:
+ * A call is a chain of kernels over (chunk of ids, row), each of which leaves what it found in the row's
+ * cuda_sample_row; the last block of a row to finish puts the chunks' parts together, in the order of chunks:
  *
  *   peak       the highest adjusted logit; at temperature 0 that is the id
- *   select     (top_k, then top_p, if some row wants them) three digits of the key at which the row is cut, by histograms
- *   draw       Gumbel-max over what is left
- *   logprobs   (if some row wants them) of the raw logits
+ *   select     (top_k, then top_p, if some row wants them) three digits of the key at which the row is cut, by
+ * histograms draw       Gumbel-max over what is left logprobs   (if some row wants them) of the raw logits
  *
- * Nothing depends on the order in which blocks run: sums are of integers, or in a fixed order. So all ranks draw the same id.
+ * Nothing depends on the order in which blocks run: sums are of integers, or in a fixed order. So all ranks draw the
+ * same id.
  */
 #ifndef KERNELS_CUDA_CUDA_SAMPLE_CUH
 #define KERNELS_CUDA_CUDA_SAMPLE_CUH
@@ -16,10 +17,16 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/philox.h"
 
-enum { SAMPLE_THREADS = 256, SAMPLE_EACH = 8, SAMPLE_CHUNK = SAMPLE_THREADS * SAMPLE_EACH, SAMPLE_WARPS = SAMPLE_THREADS / 32 };
+enum {
+    SAMPLE_THREADS = 256,
+    SAMPLE_EACH = 8,
+    SAMPLE_CHUNK = SAMPLE_THREADS * SAMPLE_EACH,
+    SAMPLE_WARPS = SAMPLE_THREADS / 32
+};
 enum { SAMPLE_DIGITS = 3, SAMPLE_BINS = 2048 };
 
-/* Counts of one slot's ids, one word each: how often the id was generated, and whether it was ever seen (prompt or generated). */
+/* Counts of one slot's ids, one word each: how often the id was generated, and whether it was ever seen (prompt or
+ * generated). */
 #define CUDA_COUNT_SEEN 0x80000000u
 #define CUDA_COUNT_GENERATED 0x7fffffffu
 
@@ -28,42 +35,43 @@ enum { SAMPLE_DRAWS = 1, SAMPLE_TOP_K = 2, SAMPLE_TOP_P = 4, SAMPLE_LOGPROBS = 8
 
 /* What one kernel tells the next about a row. */
 typedef struct cuda_sample_row {
-    unsigned ticket;     /* blocks that are done with the running kernel; 0 between kernels */
-    int32_t drawing;     /* 1: the id is still to be drawn among several */
-    int32_t id;          /* so far: the best; in the end: the drawn one */
-    float largest;       /* adjusted logit of the best */
-    double bound;        /* z + noise of the best: what others must exceed */
-    uint32_t cut_key;    /* kept: keys above it, and at it the ids up to cut_id */
+    unsigned ticket;  /* blocks that are done with the running kernel; 0 between kernels */
+    int32_t drawing;  /* 1: the id is still to be drawn among several */
+    int32_t id;       /* so far: the best; in the end: the drawn one */
+    float largest;    /* adjusted logit of the best */
+    double bound;     /* z + noise of the best: what others must exceed */
+    uint32_t cut_key; /* kept: keys above it, and at it the ids up to cut_id */
     int32_t cut_id;
-    int32_t selecting;   /* 1: the selection under way cuts something off */
-    uint32_t prefix;     /* leading digits of the key it cuts at */
-    uint64_t remaining;  /* what is still to be kept of the ids with these digits: a count, or a mass */
+    int32_t selecting;  /* 1: the selection under way cuts something off */
+    uint32_t prefix;    /* leading digits of the key it cuts at */
+    uint64_t remaining; /* what is still to be kept of the ids with these digits: a count, or a mass */
 } cuda_sample_row;
 
 /* Logits of a chunk, for log-probabilities. */
 typedef struct cuda_sample_part {
-    double sum;     /* of exp(logit - largest) */
+    double sum; /* of exp(logit - largest) */
     float largest;
     int32_t higher; /* ids with a logit above the row's own */
 } cuda_sample_part;
 
 typedef struct cuda_sample_args {
-    const float *logits;        /* [shards, n, shard_cols] */
-    const ops_logit_row *rows;  /* [n] */
-    const ops_sampling *slots;  /* [max_sequences] bias sorted by id, ids of the vocabulary only */
-    uint32_t *counts;           /* [max_sequences, vocab]; of slots with a penalty */
-    int32_t *last;              /* [max_sequences] */
-    cuda_sample_row *state;     /* [n] */
-    uint64_t *peaks;            /* [n, chunks] packed */
-    double *draw_keys;          /* [n, chunks] */
-    int32_t *draw_ids;          /* [n, chunks] */
-    uint64_t *bins;             /* [n, SAMPLE_BINS] zero between kernels */
-    cuda_sample_part *parts;    /* [n, chunks] */
-    uint64_t *best;             /* [n, chunks, OPS_MAX_TOP_LOGPROBS] packed */
-    ops_token *results;         /* page-locked host memory, [2, max_results] */
-    const int32_t *parity;      /* which of the two */
+    const float *logits;       /* [shards, n, shard_cols] */
+    const ops_logit_row *rows; /* [n] */
+    const ops_sampling *slots; /* [max_sequences] bias sorted by id, ids of the vocabulary only */
+    uint32_t *counts;          /* [max_sequences, vocab]; of slots with a penalty */
+    int32_t *last;             /* [max_sequences] */
+    cuda_sample_row *state;    /* [n] */
+    uint64_t *peaks;           /* [n, chunks] packed */
+    double *draw_keys;         /* [n, chunks] */
+    int32_t *draw_ids;         /* [n, chunks] */
+    uint64_t *bins;            /* [n, SAMPLE_BINS] zero between kernels */
+    cuda_sample_part *parts;   /* [n, chunks] */
+    uint64_t *best;            /* [n, chunks, OPS_MAX_TOP_LOGPROBS] packed */
+    ops_token *results;        /* page-locked host memory, [2, max_results] */
+    const int32_t *parity;     /* which of the two */
     int n, vocab, shard_cols, chunks, max_results, first_result;
-    int mass_bits;              /* the best id's probability mass is 1 << mass_bits; all masses of a row add up to less than 1 << 63 */
+    int mass_bits; /* the best id's probability mass is 1 << mass_bits; all masses of a row add up to less than 1 << 63
+                    */
 } cuda_sample_args;
 
 void cuda_sample_peak(cudaStream_t stream, const cuda_sample_args *a);
@@ -74,7 +82,7 @@ void cuda_sample_logprobs(cudaStream_t stream, const cuda_sample_args *a);
 
 #ifdef __CUDACC__
 
-/* ---- numbers ------------------------------------------------------------------------------------------------------ */
+/* ---- numbers ---------------------------------------------------------------------------------------------------- */
 
 /* NaN becomes -inf (never drawn) and +inf the largest finite float, so that differences of logits are never NaN. */
 __device__ static inline float sample_clean(float logit)
@@ -90,17 +98,26 @@ __device__ static inline uint32_t sample_key(float logit)
     return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-__device__ static inline float sample_unkey(uint32_t key) { return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key); }
+__device__ static inline float sample_unkey(uint32_t key)
+{
+    return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key);
+}
 
 /* (logit, id) as one number: greater is better, the lower id among equal logits. 0 is below all. */
-__device__ static inline uint64_t sample_pack(float logit, int32_t id) { return (uint64_t)sample_key(logit) << 32 | (uint32_t)~id; }
-__device__ static inline int32_t sample_packed_id(uint64_t packed) { return (int32_t)~(uint32_t)packed; }
+__device__ static inline uint64_t sample_pack(float logit, int32_t id)
+{
+    return (uint64_t)sample_key(logit) << 32 | (uint32_t)~id;
+}
+__device__ static inline int32_t sample_packed_id(uint64_t packed) { return (int32_t) ~(uint32_t)packed; }
 __device__ static inline float sample_packed_logit(uint64_t packed) { return sample_unkey((uint32_t)(packed >> 32)); }
 
 /* z of kernels/README.md; in double no temperature above 0 overflows. */
-__device__ static inline double sample_scaled(float logit, float largest, float temperature) { return ((double)logit - (double)largest) / (double)temperature; }
+__device__ static inline double sample_scaled(float logit, float largest, float temperature)
+{
+    return ((double)logit - (double)largest) / (double)temperature;
+}
 
-/* ---- a block's ids ------------------------------------------------------------------------------------------------ */
+/* ---- a block's ids ---------------------------------------------------------------------------------------------- */
 
 __device__ static inline float sample_logit(const cuda_sample_args &a, int row, int id)
 {
@@ -139,7 +156,8 @@ __device__ static inline void sample_suppress(const ops_sampling &s, int first, 
     }
 }
 
-/* Repetition: Keskar et al. 2019, "CTRL", section 4.1, with the sign taken into account. Frequency and presence: OpenAI's API reference. */
+/* Repetition: Keskar et al. 2019, "CTRL", section 4.1, with the sign taken into account. Frequency and presence:
+ * OpenAI's API reference. */
 __device__ static inline float sample_penalise(const ops_sampling &s, uint32_t count, float logit)
 {
     uint32_t generated = count & CUDA_COUNT_GENERATED;
@@ -174,7 +192,7 @@ __device__ static inline void sample_load_adjusted(const cuda_sample_args &a, in
     __syncthreads();
 }
 
-/* ---- blocks together ---------------------------------------------------------------------------------------------- */
+/* ---- blocks together -------------------------------------------------------------------------------------------- */
 
 /* The largest value of the block, for all its threads. */
 __device__ static inline uint64_t sample_block_max(uint64_t value)
@@ -230,10 +248,13 @@ __device__ static inline void sample_commit(const cuda_sample_args &a, int row, 
     out->rank = out->n_top = 0;
 }
 
-/* ---- the draw ----------------------------------------------------------------------------------------------------- */
+/* ---- the draw --------------------------------------------------------------------------------------------------- */
 
 /* Gumbel noise of an id added to its z: u = (word + 1/2) / 2^32, e = -log(1 - u) is exponential, -log(e) is Gumbel. */
-__device__ static inline double sample_noisy(double z, uint32_t word) { return z - log(-log1p(-((double)word + 0.5) * 0x1p-32)); }
+__device__ static inline double sample_noisy(double z, uint32_t word)
+{
+    return z - log(-log1p(-((double)word + 0.5) * 0x1p-32));
+}
 
 __device__ static inline philox_block sample_noise(const ops_sampling &s, int position, int32_t id)
 {

@@ -14,8 +14,8 @@ __device__ static void challenge(contest *c, double best, int32_t id)
     }
 }
 
-/* Lets an id compete. Because e > u, an id whose u exceeds exp(z - best) cannot win: for nearly all ids a look at the leading bits of the word
- * replaces two logarithms. */
+/* Lets an id compete. Because e > u, an id whose u exceeds exp(z - best) cannot win: for nearly all ids a look at the
+ * leading bits of the word replaces two logarithms. */
 __device__ static void consider(contest *c, int32_t id, double z, uint32_t word)
 {
     double halvings = (c->best - z) * 1.4426950408889634 - 1e-6; /* log2(exp(best - z)); rounding must not decide */
@@ -40,7 +40,8 @@ __device__ static void settle(contest *c)
 }
 
 /* The ids of a chunk, four neighbours at a time: they share a call of the generator. */
-__device__ static void contest_chunk(const ops_sampling &s, const cuda_sample_row &state, int position, int first, const float *values, contest *c)
+__device__ static void contest_chunk(const ops_sampling &s, const cuda_sample_row &state, int position, int first,
+                                     const float *values, contest *c)
 {
     /* log(2^33) below the best nothing can win; a look in float, with a unit to spare, dismisses most */
     float hopeless = (float)state.bound - 24.0f, inverse = 1.0f / s.temperature;
@@ -48,7 +49,8 @@ __device__ static void contest_chunk(const ops_sampling &s, const cuda_sample_ro
     for (int i = 0; i < SAMPLE_EACH / 4; i++) {
         int at = 4 * (threadIdx.x + i * SAMPLE_THREADS);
         bool any = false;
-        for (int k = 0; k < 4; k++) any |= values[at + k] > -INFINITY && !((values[at + k] - state.largest) * inverse < hopeless);
+        for (int k = 0; k < 4; k++)
+            any |= values[at + k] > -INFINITY && !((values[at + k] - state.largest) * inverse < hopeless);
         if (!any) continue;
         philox_block noise = sample_noise(s, position, first + at);
 #pragma unroll
@@ -57,7 +59,8 @@ __device__ static void contest_chunk(const ops_sampling &s, const cuda_sample_ro
             int32_t id = first + at + k;
             uint32_t key = sample_key(logit);
             double z = sample_scaled(logit, state.largest, s.temperature);
-            if (logit == -INFINITY || z < floor || key < state.cut_key || (key == state.cut_key && id > state.cut_id)) continue;
+            if (logit == -INFINITY || z < floor || key < state.cut_key || (key == state.cut_key && id > state.cut_id))
+                continue;
             consider(c, id, z, noise.word[k]);
         }
     }
@@ -79,7 +82,8 @@ __global__ void __launch_bounds__(SAMPLE_THREADS) sample_draw_kernel(const __gri
         a.draw_ids[at + chunk] = c.id;
     }
     if (!sample_last_block(a.state + row)) return;
-    for (int i = threadIdx.x; i < a.chunks; i += SAMPLE_THREADS) challenge(&c, __ldcg(a.draw_keys + at + i), __ldcg(a.draw_ids + at + i));
+    for (int i = threadIdx.x; i < a.chunks; i += SAMPLE_THREADS)
+        challenge(&c, __ldcg(a.draw_keys + at + i), __ldcg(a.draw_ids + at + i));
     settle(&c);
     if (threadIdx.x == 0) sample_commit(a, row, c.id);
 }

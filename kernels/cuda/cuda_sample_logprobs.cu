@@ -1,9 +1,10 @@
 /* Log-probabilities of raw logits: the id's own, its rank, and the best ids. */
 #include "kernels/cuda/cuda_sample.cuh"
 
-/* ---- the best of a block's ids ------------------------------------------------------------------------------------ */
+/* ---- the best of a block's ids ---------------------------------------------------------------------------------- */
 
-/* The `top` greatest of the block's packed numbers, all different but for 0, SAMPLE_EACH in each thread, into best [top]; 0 where there are no more. */
+/* The `top` greatest of the block's packed numbers, all different but for 0, SAMPLE_EACH in each thread, into best
+ * [top]; 0 where there are no more. */
 __device__ static void best_of(uint64_t held[SAMPLE_EACH], int top, uint64_t *best)
 {
     for (int i = 0; i < top; i++) {
@@ -19,7 +20,8 @@ __device__ static void best_of(uint64_t held[SAMPLE_EACH], int top, uint64_t *be
     }
 }
 
-/* The `top` greatest of all chunks' best, `count` numbers in device memory, into best [top] in shared memory; as many rounds as it takes. */
+/* The `top` greatest of all chunks' best, `count` numbers in device memory, into best [top] in shared memory; as many
+ * rounds as it takes. */
 __device__ static void best_of_chunks(const uint64_t *numbers, int count, int top, uint64_t *best)
 {
     enum { FRESH = SAMPLE_CHUNK - OPS_MAX_TOP_LOGPROBS };
@@ -40,7 +42,7 @@ __device__ static void best_of_chunks(const uint64_t *numbers, int count, int to
     __syncthreads();
 }
 
-/* ---- sums --------------------------------------------------------------------------------------------------------- */
+/* ---- sums ------------------------------------------------------------------------------------------------------- */
 
 /* The block's sum, for thread 0; pairs are added in a fixed order. */
 template <typename number> __device__ static number block_sum(number value)
@@ -56,9 +58,13 @@ template <typename number> __device__ static number block_sum(number value)
 }
 
 /* exp(logit - largest); 0 where even the largest is -inf. */
-__device__ static double share(float logit, float largest) { return logit == -INFINITY ? 0 : exp((double)logit - (double)largest); }
+__device__ static double share(float logit, float largest)
+{
+    return logit == -INFINITY ? 0 : exp((double)logit - (double)largest);
+}
 
-__device__ static void sum_chunk(const cuda_sample_args &a, int row, int first, const float *values, float own, float largest)
+__device__ static void sum_chunk(const cuda_sample_args &a, int row, int first, const float *values, float own,
+                                 float largest)
 {
     double sum = 0;
     int higher = 0;
@@ -69,7 +75,8 @@ __device__ static void sum_chunk(const cuda_sample_args &a, int row, int first, 
     }
     sum = block_sum(sum);
     higher = block_sum(higher);
-    if (threadIdx.x == 0) a.parts[(int64_t)row * a.chunks + first / SAMPLE_CHUNK] = (cuda_sample_part){sum, largest, higher};
+    if (threadIdx.x == 0)
+        a.parts[(int64_t)row * a.chunks + first / SAMPLE_CHUNK] = (cuda_sample_part){sum, largest, higher};
 }
 
 /* log(sum(exp(logits))) and the rank, for thread 0; 0 when all logits are -inf: every log-probability is then -inf. */
@@ -93,7 +100,7 @@ __device__ static double join_chunks(const cuda_sample_args &a, int row, int *ra
     return largest == -INFINITY ? 0 : (double)largest + log(sum);
 }
 
-/* ---- kernel ------------------------------------------------------------------------------------------------------- */
+/* ---- kernel ----------------------------------------------------------------------------------------------------- */
 
 __device__ static void write_result(const cuda_sample_args &a, int row, float own, int top, const uint64_t *best)
 {
@@ -118,7 +125,8 @@ __global__ void __launch_bounds__(SAMPLE_THREADS) sample_logprobs_kernel(const _
 {
     __shared__ float values[SAMPLE_CHUNK];
     __shared__ uint64_t best[OPS_MAX_TOP_LOGPROBS];
-    int row = blockIdx.y, chunk = blockIdx.x, first = chunk * SAMPLE_CHUNK, top = min(a.rows[row].top, (int)OPS_MAX_TOP_LOGPROBS);
+    int row = blockIdx.y, chunk = blockIdx.x, first = chunk * SAMPLE_CHUNK,
+        top = min(a.rows[row].top, (int)OPS_MAX_TOP_LOGPROBS);
     if (top < 0) return;
     float own = sample_logit(a, row, a.state[row].id);
     sample_load(a, row, first, values);

@@ -1,8 +1,10 @@
-/* Where top_k and top_p cut a row, without sorting it: a radix selection over (logit, id). Each of three kernels makes a histogram of one digit of the
- * key, of those ids whose earlier digits are the cut's, counting ids (top_k) or adding up their probability mass (top_p); the row's last block
- * then walks down from the best bin until what is to be kept is reached. Ids at the very logit of the cut are kept from the lowest on.
+/* Where top_k and top_p cut a row, without sorting it: a radix selection over (logit, id). Each of three kernels makes
+ * a histogram of one digit of the key, of those ids whose earlier digits are the cut's, counting ids (top_k) or adding
+ * up their probability mass (top_p); the row's last block then walks down from the best bin until what is to be kept is
+ * reached. Ids at the very logit of the cut are kept from the lowest on.
  *
- * Masses are fixed-point: exp(z) * 2^mass_bits as an integer, 2^44 for a vocabulary of 200,000. Their sums do not depend on the order of adding.
+ * Masses are fixed-point: exp(z) * 2^mass_bits as an integer, 2^44 for a vocabulary of 200,000. Their sums do not
+ * depend on the order of adding.
  */
 #include "kernels/cuda/cuda_sample.cuh"
 
@@ -32,7 +34,7 @@ __device__ static uint64_t amount(const selection &w, float logit, int32_t id)
     return w.by_mass ? (uint64_t)llrint(exp(z) * (double)((uint64_t)1 << w.a->mass_bits)) : 1;
 }
 
-/* ---- histogram ---------------------------------------------------------------------------------------------------- */
+/* ---- histogram -------------------------------------------------------------------------------------------------- */
 
 /* 64-bit sums in shared memory out of native 32-bit atomics. */
 typedef struct histogram {
@@ -53,7 +55,8 @@ __device__ static void count_chunk(const selection &w, int first, const float *v
     for (int i = 0; i < SAMPLE_EACH; i++) {
         int at = threadIdx.x + i * SAMPLE_THREADS;
         uint64_t value = amount(w, values[at], first + at);
-        if (value) add(h, (int)(sample_key(values[at]) >> digit_shift(w.digit) & ((1u << digit_bits(w.digit)) - 1)), value);
+        if (value)
+            add(h, (int)(sample_key(values[at]) >> digit_shift(w.digit) & ((1u << digit_bits(w.digit)) - 1)), value);
     }
     __syncthreads();
     unsigned long long *bins = (unsigned long long *)w.a->bins + (int64_t)w.row * SAMPLE_BINS;
@@ -63,7 +66,7 @@ __device__ static void count_chunk(const selection &w, int first, const float *v
     }
 }
 
-/* ---- the cut ------------------------------------------------------------------------------------------------------ */
+/* ---- the cut ---------------------------------------------------------------------------------------------------- */
 
 /* Sum of `value` over the threads before this one, and *total over all. */
 __device__ static uint64_t sum_before(uint64_t value, uint64_t *total)
@@ -104,7 +107,8 @@ typedef struct cut {
 __device__ static void find_bin(const selection &w, cut *out)
 {
     enum { SHARE = SAMPLE_BINS / SAMPLE_THREADS };
-    uint64_t *bins = w.a->bins + (int64_t)w.row * SAMPLE_BINS, held[SHARE], sum = 0, total, remaining = w.state->remaining;
+    uint64_t *bins = w.a->bins + (int64_t)w.row * SAMPLE_BINS, held[SHARE], sum = 0, total,
+             remaining = w.state->remaining;
     int best = SAMPLE_BINS - 1 - SHARE * (int)threadIdx.x;
 #pragma unroll
     for (int i = 0; i < SHARE; i++) {
@@ -112,7 +116,7 @@ __device__ static void find_bin(const selection &w, cut *out)
         bins[best - i] = 0;
         sum += held[i];
     }
-    if (threadIdx.x == 0) out->found = false;
+    if (threadIdx.x == 0) *out = (cut){};
     uint64_t before = sum_before(sum, &total); /* no thread writes `remaining` before all have read it */
     if (w.digit == 0) remaining = wanted_amount(w, total);
     if (before < remaining && before + sum >= remaining && !(w.digit == 0 && total == remaining && !w.by_mass)) {
@@ -140,7 +144,8 @@ __device__ static void cut_ties(const selection &w, uint64_t rank, float *values
         for (int i = 0; i < SAMPLE_EACH; i++) ties += first + at + i < w.a->vocab && sample_key(values[at + i]) == key;
         uint64_t rest = before + sum_before(ties, &total);
         for (int i = 0; i < SAMPLE_EACH; i++)
-            if (first + at + i < w.a->vocab && sample_key(values[at + i]) == key && ++rest == rank) w.state->cut_id = first + at + i;
+            if (first + at + i < w.a->vocab && sample_key(values[at + i]) == key && ++rest == rank)
+                w.state->cut_id = first + at + i;
         before += total;
     }
 }
@@ -150,7 +155,9 @@ __device__ static void finish(const selection &w, const cut &found, float *value
 {
     uint32_t key = w.state->prefix;
     uint64_t each = 1, kept, ties;
-    if (w.by_mass) each = (uint64_t)llrint(exp(sample_scaled(sample_unkey(key), w.state->largest, w.s->temperature)) * (double)((uint64_t)1 << w.a->mass_bits));
+    if (w.by_mass)
+        each = (uint64_t)llrint(exp(sample_scaled(sample_unkey(key), w.state->largest, w.s->temperature)) *
+                                (double)((uint64_t)1 << w.a->mass_bits));
     kept = (w.state->remaining + each - 1) / each;
     ties = found.held / each;
     __syncthreads();
@@ -162,7 +169,8 @@ __device__ static void finish(const selection &w, const cut &found, float *value
     if (kept < ties) cut_ties(w, kept, values);
 }
 
-__global__ void __launch_bounds__(SAMPLE_THREADS) sample_select_kernel(const __grid_constant__ cuda_sample_args a, int digit, bool by_mass)
+__global__ void __launch_bounds__(SAMPLE_THREADS)
+    sample_select_kernel(const __grid_constant__ cuda_sample_args a, int digit, bool by_mass)
 {
     __shared__ float values[SAMPLE_CHUNK];
     __shared__ histogram counted;
@@ -188,5 +196,6 @@ __global__ void __launch_bounds__(SAMPLE_THREADS) sample_select_kernel(const __g
 void cuda_sample_select(cudaStream_t stream, const cuda_sample_args *a, bool by_mass)
 {
     for (int digit = 0; digit < SAMPLE_DIGITS; digit++)
-        sample_select_kernel<<<dim3((unsigned)a->chunks, (unsigned)a->n), SAMPLE_THREADS, 0, stream>>>(*a, digit, by_mass);
+        sample_select_kernel<<<dim3((unsigned)a->chunks, (unsigned)a->n), SAMPLE_THREADS, 0, stream>>>(*a, digit,
+                                                                                                       by_mass);
 }

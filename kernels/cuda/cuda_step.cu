@@ -1,21 +1,22 @@
 /* What the host tells a step: one page-locked block, one copy to a device block.
  *
- * There are two host blocks, because the step before may still be waiting for its copy when the next one is filled. A block is filled again only
- * when the step that used it is done; as the engine runs at most one step ahead, that wait is over before it begins. Behind the batch a block has
- * room for the step's other uploads (rows of logits, new slots), handed out from front to back. The device block is one: the stream orders its uses.
+ * There are two host blocks, because the step before may still be waiting for its copy when the next one is filled. A
+ * block is filled again only when the step that used it is done; as the engine runs at most one step ahead, that wait
+ * is over before it begins. Behind the batch a block has room for the step's other uploads (rows of logits, new slots),
+ * handed out from front to back. The device block is one: the stream orders its uses.
  */
 #include "kernels/cuda/cuda.h"
 
 enum { PART_ALIGNMENT = 16, STAGE_BYTES = 4 << 20, STAGE_MAX = 1 << 20, LEAST_CONTEXT = 256, HEAD_INTS = 4 };
 
 struct cuda_step_state {
-    uint8_t *host[2];     /* [batch_bytes | STAGE_BYTES] */
-    cudaEvent_t done[2];  /* all work of the step that filled the block; recorded when the next step begins */
-    int parity;           /* the current block, and the current result buffer */
-    size_t batch_bytes;   /* of the largest batch */
-    size_t staged;        /* bytes handed out of the current block's STAGE_BYTES */
-    uint8_t *device;      /* [batch_bytes]; the first int is the parity */
-    ops_logit_row *rows;  /* device, [max_logit_rows] */
+    uint8_t *host[2];               /* [batch_bytes | STAGE_BYTES] */
+    cudaEvent_t done[2];            /* all work of the step that filled the block; recorded when the next step begins */
+    int parity;                     /* the current block, and the current result buffer */
+    size_t batch_bytes;             /* of the largest batch */
+    size_t staged;                  /* bytes handed out of the current block's STAGE_BYTES */
+    uint8_t *device;                /* [batch_bytes]; the first int is the parity */
+    ops_logit_row *rows;            /* device, [max_logit_rows] */
     const ops_logit_row *last_rows; /* in the current block: what `rows` holds, or NULL */
     int n_last_rows;
 };
@@ -24,8 +25,10 @@ static size_t part(size_t bytes) { return (bytes + PART_ALIGNMENT - 1) / PART_AL
 
 static size_t largest_batch(const ops_shape *s)
 {
-    size_t tokens = (size_t)s->max_tokens, sequences = (size_t)s->max_sequences, blocks = (size_t)s->max_blocks_per_sequence, i = sizeof(int32_t);
-    return part(HEAD_INTS * i) + 5 * part(tokens * i) + 3 * part((sequences + 1) * i) + OPS_KV_KINDS * part(sequences * blocks * i);
+    size_t tokens = (size_t)s->max_tokens, sequences = (size_t)s->max_sequences,
+           blocks = (size_t)s->max_blocks_per_sequence, i = sizeof(int32_t);
+    return part(HEAD_INTS * i) + 5 * part(tokens * i) + 3 * part((sequences + 1) * i) +
+           OPS_KV_KINDS * part(sequences * blocks * i);
 }
 
 status cuda_step_configure(ops_context *c, status_detail *detail)
@@ -36,7 +39,8 @@ status cuda_step_configure(ops_context *c, status_detail *detail)
     s->batch_bytes = largest_batch(&c->shape);
     for (int i = 0; i < 2; i++) {
         STATUS_TRY(cuda_pinned_allocate(c, s->batch_bytes + STAGE_BYTES, (void **)&s->host[i], detail));
-        cuda_check(c, cudaEventCreateWithFlags(&s->done[i], cudaEventDisableTiming | cudaEventBlockingSync), "events of steps");
+        cuda_check(c, cudaEventCreateWithFlags(&s->done[i], cudaEventDisableTiming | cudaEventBlockingSync),
+                   "events of steps");
     }
     STATUS_TRY(cuda_allocate(c, s->batch_bytes, (void **)&s->device, detail));
     STATUS_TRY(cuda_allocate(c, (size_t)c->shape.max_logit_rows * sizeof *s->rows, (void **)&s->rows, detail));
@@ -50,7 +54,7 @@ void cuda_step_close(ops_context *c)
         if (c->step->done[i]) cudaEventDestroy(c->step->done[i]);
 }
 
-/* ---- uploads besides the batch ------------------------------------------------------------------------------------ */
+/* ---- uploads besides the batch ---------------------------------------------------------------------------------- */
 
 size_t cuda_step_stage_max(void) { return STAGE_MAX; }
 
@@ -87,20 +91,25 @@ void cuda_step_wait(ops_context *c, int ago)
 {
     struct cuda_step_state *s = c->step;
     cudaEvent_t event = s->done[s->parity ^ ago];
-    if (ago == 0) cuda_check(c, cudaEventRecord(event, c->stream), "a step"); /* recorded anew when the next step begins */
+    if (ago == 0)
+        cuda_check(c, cudaEventRecord(event, c->stream), "a step"); /* recorded anew when the next step begins */
     cuda_check(c, cudaEventSynchronize(event), "a step");
 }
 
-/* ---- the batch ---------------------------------------------------------------------------------------------------- */
+/* ---- the batch -------------------------------------------------------------------------------------------------- */
 
 static status check_batch(const ops_shape *s, const ops_batch *b, status_detail *detail)
 {
-    if (b->n_tokens < 0 || b->n_tokens > s->max_tokens || b->n_sequences < 0 || b->n_sequences > s->max_sequences || b->table_stride > s->max_blocks_per_sequence)
-        return status_fail(detail, STATUS_INTERNAL, "a batch of %d tokens, %d sequences and tables of %d blocks exceeds %d, %d and %d", b->n_tokens, b->n_sequences,
-                           b->table_stride, s->max_tokens, s->max_sequences, s->max_blocks_per_sequence);
+    if (b->n_tokens < 0 || b->n_tokens > s->max_tokens || b->n_sequences < 0 || b->n_sequences > s->max_sequences ||
+        b->table_stride > s->max_blocks_per_sequence)
+        return status_fail(
+            detail, STATUS_INTERNAL, "a batch of %d tokens, %d sequences and tables of %d blocks exceeds %d, %d and %d",
+            b->n_tokens, b->n_sequences, b->table_stride, s->max_tokens, s->max_sequences, s->max_blocks_per_sequence);
     for (int i = 0; i < b->n_tokens; i++)
-        if (b->positions[i] < 0 || b->positions[i] >= s->max_positions || b->token_ids[i] < -1 || b->token_ids[i] >= s->vocab)
-            return status_fail(detail, STATUS_INTERNAL, "row %d of a batch has token %d at position %d", i, b->token_ids[i], b->positions[i]);
+        if (b->positions[i] < 0 || b->positions[i] >= s->max_positions || b->token_ids[i] < -1 ||
+            b->token_ids[i] >= s->vocab)
+            return status_fail(detail, STATUS_INTERNAL, "row %d of a batch has token %d at position %d", i,
+                               b->token_ids[i], b->positions[i]);
     return STATUS_OK;
 }
 
@@ -142,7 +151,8 @@ static int32_t *carve(carver *v, size_t count, int32_t **device)
 }
 
 typedef struct host_parts {
-    int32_t *token_ids, *positions, *row_sequence, *sequence_start, *slots, *contexts, *tables[OPS_KV_KINDS], *tile_sequence, *tile_token;
+    int32_t *token_ids, *positions, *row_sequence, *sequence_start, *slots, *contexts, *tables[OPS_KV_KINDS],
+        *tile_sequence, *tile_token;
 } host_parts;
 
 static size_t lay_out(const struct cuda_step_state *s, cuda_batch *b, host_parts *h)
@@ -155,7 +165,8 @@ static size_t lay_out(const struct cuda_step_state *s, cuda_batch *b, host_parts
     h->sequence_start = carve(&v, sequences + 1, &b->sequence_start);
     h->slots = carve(&v, sequences, &b->slots);
     h->contexts = carve(&v, sequences, &b->contexts);
-    for (int kind = 0; kind < OPS_KV_KINDS; kind++) h->tables[kind] = carve(&v, sequences * (size_t)b->table_stride, &b->tables[kind]);
+    for (int kind = 0; kind < OPS_KV_KINDS; kind++)
+        h->tables[kind] = carve(&v, sequences * (size_t)b->table_stride, &b->tables[kind]);
     h->tile_sequence = carve(&v, tiles, &b->tile_sequence);
     h->tile_token = carve(&v, tiles, &b->tile_token);
     return v.at;
@@ -164,7 +175,8 @@ static size_t lay_out(const struct cuda_step_state *s, cuda_batch *b, host_parts
 static void copy_table(const ops_batch *in, int kind, int from, int32_t *to, int stride)
 {
     int given = in->table_stride < stride ? in->table_stride : stride;
-    if (given > 0) memcpy(to, in->block_tables[kind] + (size_t)from * (size_t)in->table_stride, (size_t)given * sizeof *to);
+    if (given > 0)
+        memcpy(to, in->block_tables[kind] + (size_t)from * (size_t)in->table_stride, (size_t)given * sizeof *to);
     for (int i = given; i < stride; i++) to[i] = -1;
 }
 
@@ -182,7 +194,8 @@ static void fill(const ops_context *c, const ops_batch *in, const cuda_batch *b,
         h->sequence_start[to + 1] = end;
         h->slots[to] = in->slots[i];
         h->contexts[to] = in->positions[end - 1] + 1;
-        for (int kind = 0; kind < OPS_KV_KINDS; kind++) copy_table(in, kind, i, h->tables[kind] + (size_t)to * (size_t)b->table_stride, b->table_stride);
+        for (int kind = 0; kind < OPS_KV_KINDS; kind++)
+            copy_table(in, kind, i, h->tables[kind] + (size_t)to * (size_t)b->table_stride, b->table_stride);
         for (int token = 0; b->n_tiles && token < end - first; token += tile, piece++) {
             h->tile_sequence[piece] = to;
             h->tile_token[piece] = token;
@@ -209,6 +222,7 @@ status cuda_batch_begin(ops_context *c, const ops_batch *batch, status_detail *d
     size_t bytes = lay_out(s, &c->batch, &parts);
     *(int32_t *)s->host[s->parity] = s->parity;
     fill(c, batch, &c->batch, &parts);
-    cuda_check(c, cudaMemcpyAsync(s->device, s->host[s->parity], bytes, cudaMemcpyHostToDevice, c->stream), "the batch");
+    cuda_check(c, cudaMemcpyAsync(s->device, s->host[s->parity], bytes, cudaMemcpyHostToDevice, c->stream),
+               "the batch");
     return STATUS_OK;
 }

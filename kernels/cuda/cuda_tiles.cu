@@ -10,10 +10,16 @@ enum { WARPS = 8, BLOCK = 32, BLOCK_BYTES = 16 }; /* BLOCK: columns that share a
 static int64_t row_tiles(int64_t rows) { return rows / MXFP4_TILE_ROWS; }
 static int64_t col_tiles(int64_t cols) { return (cols + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS; }
 
-size_t cuda_tiles_bytes(int64_t rows, int64_t cols) { return (size_t)(row_tiles(rows) * col_tiles(cols)) * MXFP4_TILE_BYTES; }
-size_t cuda_tiles_scale_bytes(int64_t rows, int64_t cols) { return (size_t)(row_tiles(rows) * col_tiles(cols)) * MXFP4_TILE_SCALE_BYTES; }
+size_t cuda_tiles_bytes(int64_t rows, int64_t cols)
+{
+    return (size_t)(row_tiles(rows) * col_tiles(cols)) * MXFP4_TILE_BYTES;
+}
+size_t cuda_tiles_scale_bytes(int64_t rows, int64_t cols)
+{
+    return (size_t)(row_tiles(rows) * col_tiles(cols)) * MXFP4_TILE_SCALE_BYTES;
+}
 
-/* ---- where rows come from ----------------------------------------------------------------------------------------- */
+/* ---- where rows come from --------------------------------------------------------------------------------------- */
 
 struct raw_source {
     const uint8_t *codes, *scales; /* [n, blocks * 16], [n, blocks] */
@@ -22,7 +28,10 @@ struct raw_source {
     {
         return __ldg((const uint32_t *)(codes + (row * blocks + block) * BLOCK_BYTES) + t);
     }
-    __device__ uint32_t scale_of(int64_t row, int blocks, int block) const { return __ldg(scales + row * blocks + block); }
+    __device__ uint32_t scale_of(int64_t row, int blocks, int block) const
+    {
+        return __ldg(scales + row * blocks + block);
+    }
 };
 
 struct random_source {
@@ -39,20 +48,21 @@ struct random_source {
     }
 };
 
-/* ---- kernel ------------------------------------------------------------------------------------------------------- */
+/* ---- kernel ----------------------------------------------------------------------------------------------------- */
 
-/* Four columns of two rows as one word: nibbles 0 and 4 hold columns 0 and 1 of the upper row, 1 and 5 of the lower one, 2 and 6 columns 2 and 3
- * of the upper row, 3 and 7 of the lower one. */
+/* Four columns of two rows as one word: nibbles 0 and 4 hold columns 0 and 1 of the upper row, 1 and 5 of the lower
+ * one, 2 and 6 columns 2 and 3 of the upper row, 3 and 7 of the lower one. */
 __device__ static uint32_t interleave(uint32_t upper, uint32_t lower)
 {
-    uint32_t even = (upper & 0x0f0fu) | (lower & 0x0f0fu) << 4, odd = (upper >> 4 & 0x0f0fu) | (lower >> 4 & 0x0f0fu) << 4;
+    uint32_t even = (upper & 0x0f0fu) | (lower & 0x0f0fu) << 4, odd = (upper >> 4 & 0x0f0fu) | (lower >> 4 & 0x0f0fu)
+                                                                                                   << 4;
     return even | odd << 16;
 }
 
 /* grid: blocks of WARPS tiles; first_tile: the row tile that row 0 of the source belongs to. */
 template <typename source>
-__global__ void __launch_bounds__(32 * WARPS) tiles_kernel(const source from, int64_t n_row_tiles, int64_t first_tile, const cuda_tiles out, uint64_t tag,
-                                                           unsigned long long *bad)
+__global__ void __launch_bounds__(32 * WARPS) tiles_kernel(const source from, int64_t n_row_tiles, int64_t first_tile,
+                                                           const cuda_tiles out, uint64_t tag, unsigned long long *bad)
 {
     int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
     int blocks = out.cols / BLOCK, across = (blocks + 1) / 2;
@@ -79,15 +89,17 @@ __global__ void __launch_bounds__(32 * WARPS) tiles_kernel(const source from, in
 }
 
 template <typename source>
-static void launch(cudaStream_t stream, const source &from, const cuda_tiles *out, int64_t first, int64_t n, uint64_t tag, unsigned long long *bad)
+static void launch(cudaStream_t stream, const source &from, const cuda_tiles *out, int64_t first, int64_t n,
+                   uint64_t tag, unsigned long long *bad)
 {
     int64_t tiles = row_tiles(n) * col_tiles(out->cols);
     if (tiles == 0) return;
-    tiles_kernel<source><<<(unsigned)((tiles + WARPS - 1) / WARPS), 32 * WARPS, 0, stream>>>(from, row_tiles(n), row_tiles(first), *out, tag, bad);
+    tiles_kernel<source><<<(unsigned)((tiles + WARPS - 1) / WARPS), 32 * WARPS, 0, stream>>>(
+        from, row_tiles(n), row_tiles(first), *out, tag, bad);
 }
 
-void cuda_tiles_repack(cudaStream_t stream, const cuda_tiles *out, int64_t first, int64_t n, const uint8_t *codes, const uint8_t *scales, uint64_t tag,
-                       unsigned long long *bad)
+void cuda_tiles_repack(cudaStream_t stream, const cuda_tiles *out, int64_t first, int64_t n, const uint8_t *codes,
+                       const uint8_t *scales, uint64_t tag, unsigned long long *bad)
 {
     raw_source from = {codes, scales};
     launch(stream, from, out, first, n, tag + (uint64_t)first, bad);
@@ -95,7 +107,8 @@ void cuda_tiles_repack(cudaStream_t stream, const cuda_tiles *out, int64_t first
 
 void cuda_tiles_random(cudaStream_t stream, const cuda_tiles *out, int64_t n, uint64_t seed)
 {
-    /* codes drawn uniformly have a deviation of 2.9; matrices get 1 / sqrt(cols), so that products keep their input's size */
+    /* codes drawn uniformly have a deviation of 2.9; matrices get 1 / sqrt(cols), so that products keep their input's
+     * size */
     random_source from = {seed, 127 + (int)lroundf(log2f(1.0f / sqrtf((float)out->cols) / 2.9f))};
     launch(stream, from, out, 0, n, 0, NULL);
 }
