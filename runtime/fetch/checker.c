@@ -21,6 +21,8 @@ struct checker {
     pthread_mutex_t lock; /* the queues */
     pthread_cond_t more;
     size_t most;
+    void (*ready)(void *user);
+    void *user;
     item_queue waiting, looked_at;
     atomic_bool stop;
 };
@@ -70,16 +72,19 @@ static void *work(void *user)
         check(c, item);
         pthread_mutex_lock(&c->lock);
         push(&c->looked_at, c->most, item);
+        c->ready(c->user);
     }
     pthread_mutex_unlock(&c->lock);
     return NULL;
 }
 
-status checker_open(size_t most, checker **out, status_detail *detail)
+status checker_open(size_t most, void (*ready)(void *user), void *user, checker **out, status_detail *detail)
 {
     checker *c = calloc(1, sizeof *c);
     if (!c) return status_fail(detail, STATUS_MACHINE, "out of memory");
     c->most = most ? most : 1;
+    c->ready = ready;
+    c->user = user;
     c->waiting.items = calloc(c->most, sizeof *c->waiting.items);
     c->looked_at.items = calloc(c->most, sizeof *c->looked_at.items);
     pthread_mutex_init(&c->lock, NULL);

@@ -7,8 +7,8 @@
 
 typedef struct checker checker;
 
-/* `most`: items that will ever be in it at one time. */
-status checker_open(size_t most, checker **out, status_detail *detail);
+/* `most`: items that will ever be in it at one time. `ready(user)` is called on the checker's thread whenever checker_take() has one more. */
+status checker_open(size_t most, void (*ready)(void *user), void *user, checker **out, status_detail *detail);
 /* Hands the item over: its state is ITEM_CHECKING until checker_take() gives it back. */
 void checker_submit(checker *c, fetch_item *item);
 /* An item that was looked at, or NULL. `checked` and `matches` say how it went; the ones that match are in their place, and closed. */

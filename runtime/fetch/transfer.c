@@ -28,13 +28,21 @@ static status fresh_parts(flow *f, status_detail *detail)
     return STATUS_OK;
 }
 
-void transfer_complete_flow(transfer *t, flow *f)
+static void complete_flow(transfer *t, flow *f)
 {
     free(f->parts);
     free(f->resolved);
     f->parts = NULL;
     f->resolved = NULL;
     checker_submit(t->checker, f->item);
+}
+
+void transfer_part_ended(transfer *t, flow *f)
+{
+    if (!partial_file_complete(f->item->partial)) return;
+    for (int i = 0; i < t->n_slots; i++)
+        if (t->slots[i].flow == f) return; /* it has its last byte, and libcurl has yet to say so */
+    complete_flow(t, f);
 }
 
 status transfer_open_flow(transfer *t, flow *f)
@@ -48,7 +56,7 @@ status transfer_open_flow(transfer *t, flow *f)
     transfer_fail(t, result, &detail);
     if (result != STATUS_OK) return result;
     item->state = ITEM_FETCHING;
-    if (partial_file_complete(item->partial)) transfer_complete_flow(t, f); /* an earlier fetch ended just before the check */
+    if (partial_file_complete(item->partial)) complete_flow(t, f); /* an earlier fetch ended just before the check */
     return STATUS_OK;
 }
 
@@ -168,6 +176,9 @@ static void loop(transfer *t)
     }
 }
 
+/* On the checker's thread: ends a wait in curl_multi_poll(). */
+static void wake(void *user) { curl_multi_wakeup(user); }
+
 static status open_all(transfer *t)
 {
     bool good = t->flows && t->slots && (t->multi = curl_multi_init());
@@ -177,7 +188,7 @@ static status open_all(transfer *t)
     }
     if (!good) return status_fail(t->detail, STATUS_MACHINE, "out of memory");
     for (size_t i = 0; i < t->items->count; i++) t->flows[i].item = &t->items->items[i];
-    return checker_open(t->items->count, &t->checker, t->detail);
+    return checker_open(t->items->count, wake, t->multi, &t->checker, t->detail);
 }
 
 static void close_all(transfer *t)

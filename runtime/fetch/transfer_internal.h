@@ -62,8 +62,8 @@ void slot_stop(slot *s);
 status transfer_open_flow(transfer *t, flow *f);
 /* The item begins anew in parts of `part_bytes`: drops all requests for it. */
 void transfer_restart_flow(transfer *t, flow *f, int64_t part_bytes);
-/* All parts are here. */
-void transfer_complete_flow(transfer *t, flow *f);
+/* One more part is here; the file, once that was the last request for it. */
+void transfer_part_ended(transfer *t, flow *f);
 /* `code` != STATUS_OK ends the run, unless something did already; t->detail was written by whoever found it. */
 void transfer_fail(transfer *t, status code, const status_detail *detail);
 

@@ -183,7 +183,7 @@ void slot_ended(slot *s, CURLcode ended)
     } else if (s->takes_body && missing(s) == 0) {
         f->parts[s->part].tries = 0;
         slot_stop(s);
-        if (partial_file_complete(f->item->partial)) transfer_complete_flow(t, f);
+        transfer_part_ended(t, f);
     } else if (code < 300 || code >= 400 || !follow(s)) {
         try_again(s, ended, (int)code);
     }

@@ -135,7 +135,8 @@ static status map_shard(const char *dir, checkpoint_shard *shard, status_detail 
     struct stat info;
     status result = STATUS_OK;
     STATUS_TRY(model_file_path(path, sizeof path, dir, shard->name, detail));
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    /* Not to wait for the writer of a pipe that stands where a file is expected. */
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0)
         return status_fail(detail, STATUS_MODEL, "%s: cannot be opened: %s; is the download complete?", path,
                            strerror(errno));

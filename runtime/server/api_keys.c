@@ -1,10 +1,15 @@
 #include "runtime/server/api_keys.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LARGEST_FILE = 1 << 20 };
 
 static bool add_key(api_keys *k, const char *line)
 {
@@ -20,13 +25,28 @@ static bool add_key(api_keys *k, const char *line)
     return true;
 }
 
+/* Opens a regular file: others may never end, or wait for a writer for ever. */
+static status open_file(const char *path, FILE **out, status_detail *detail)
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return status_fail(detail, STATUS_USAGE, "server.api_keys_file: cannot read %s: %s", path, strerror(errno));
+    const char *fault = fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) ? "is not a regular file"
+                        : info.st_size > LARGEST_FILE                   ? "is larger than 1 MiB"
+                                                                        : NULL;
+    *out = fault ? NULL : fdopen(fd, "r");
+    if (*out) return STATUS_OK;
+    close(fd);
+    return status_fail(detail, STATUS_USAGE, "server.api_keys_file: %s %s; write one key per line", path, fault ? fault : "cannot be read");
+}
+
 status api_keys_read(const char *path, api_keys *out, status_detail *detail)
 {
     api_keys keys = {0};
     *out = keys;
     if (!path) return STATUS_OK;
-    FILE *file = fopen(path, "r");
-    if (!file) return status_fail(detail, STATUS_USAGE, "server.api_keys_file: cannot read %s: %s", path, strerror(errno));
+    FILE *file;
+    STATUS_TRY(open_file(path, &file, detail));
     char *line = NULL;
     size_t room = 0;
     bool good = true;

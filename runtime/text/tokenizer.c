@@ -67,11 +67,11 @@ static status build(reader read, const char *data, size_t size, tokenizer **out,
     return result;
 }
 
-/* JSON begins with a brace, which base64 does not know. */
-static reader reader_for(const buffer *content)
+/* JSON begins with a brace, which base64 does not know. A damaged file is judged by its name, so that the error fits. */
+static reader reader_for(const char *path, const buffer *content)
 {
     size_t blank = strspn(content->data, " \t\r\n");
-    return content->data[blank] == '{' ? tokenizer_json_read : tokenizer_tiktoken_read;
+    return content->data[blank] == '{' || ends_with(path, ".json") ? tokenizer_json_read : tokenizer_tiktoken_read;
 }
 
 status tokenizer_open(const char *path, tokenizer **out, status_detail *detail)
@@ -86,7 +86,7 @@ status tokenizer_open(const char *path, tokenizer **out, status_detail *detail)
         path = found;
     }
     STATUS_TRY(tokenizer_file_read(path, &content, detail));
-    status result = build(reader_for(&content), content.data, content.size, out, detail);
+    status result = build(reader_for(path, &content), content.data, content.size, out, detail);
     if (result != STATUS_OK) status_prefix(detail, result, "%s", path);
     buffer_free(&content);
     return result;

@@ -44,8 +44,7 @@ class Hub:
 
     def _serve(self, role):
         handler = type("Handler", (_Handler,), {"hub": self, "role": role})
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
+        server = _Server(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return server
 
@@ -86,6 +85,11 @@ class Hub:
         files = [{"Path": p, "Name": p.split("/")[-1], "Type": "blob", "Size": len(d), "Sha256": hashlib.sha256(d).hexdigest(),
                   "IsLFS": self.is_large(p)} for p, d in sorted(self.files.items())]
         return {"Code": 200, "Success": True, "Message": "success", "Data": {"Files": [{"Path": "metal", "Type": "tree", "Size": 0}, *files]}}
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # with the usual 5, a ninth connection waits a second for its second SYN
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -189,6 +193,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 time.sleep(len(piece) / rate)
 
 
+def _random(draw, size):
+    return b"".join(draw.randbytes(min(1 << 20, size - at)) for at in range(0, size, 1 << 20))  # randbytes() takes no more than 2^28 at once
+
+
 def model_files(seed=1, shards=3, shard=300_000):
     """A repository as openai/gpt-oss-20b is laid out, of random bytes."""
     draw = random.Random(seed)
@@ -197,7 +205,7 @@ def model_files(seed=1, shards=3, shard=300_000):
         "special_tokens_map.json", "tokenizer_config.json", "original/config.json", "original/dtypes.json")}
     files["tokenizer.json"] = draw.randbytes(20_000)
     for i in range(shards):
-        files[f"model-{i:05}-of-{shards - 1:05}.safetensors"] = draw.randbytes(shard + 1000 * i)
-    files["original/model.safetensors"] = draw.randbytes(shard)
-    files["metal/model.bin"] = draw.randbytes(shard)
+        files[f"model-{i:05}-of-{shards - 1:05}.safetensors"] = _random(draw, shard + 1000 * i)
+    files["original/model.safetensors"] = _random(draw, shard)
+    files["metal/model.bin"] = _random(draw, shard)
     return files
