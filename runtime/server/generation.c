@@ -56,11 +56,22 @@ static void cancel_all(generation *g)
         if (g->sequences[i]->live) engine_cancel(g->server->engine, g->sequences[i]->id);
 }
 
+static void leave_waiting(generation *g)
+{
+    generation **link = &g->server->waiting;
+    while (*link && *link != g) link = &(*link)->next_waiting;
+    if (*link) *link = g->next_waiting;
+    g->waits = false;
+}
+
 static void client_gone(void *user)
 {
     generation *g = user;
     g->exchange = NULL;
     cancel_all(g);
+    if (!g->waits) return; /* its last FINISH frees it */
+    leave_waiting(g);
+    free_generation(g);
 }
 
 void generation_fail(generation *g, const api_error *error)
@@ -123,7 +134,19 @@ static status submit(generation *g, sequence *q, status_detail *detail)
     return STATUS_OK;
 }
 
-/* Submits what may be submitted now. A full queue is only an error while nothing of ours is in it. */
+/* Behind those that wait longer. */
+static void enter_waiting(generation *g)
+{
+    generation **link = &g->server->waiting;
+    while (*link) link = &(*link)->next_waiting;
+    *link = g;
+    g->waits = true;
+    g->next_waiting = NULL;
+    event_add(g->server->retry_timer, &(struct timeval){.tv_usec = 20000});
+}
+
+/* Submits what may be submitted now. A full queue refuses a call only before it has begun: what others take of the queue later must not
+ * cost it what it has already got. */
 static bool pump(generation *g, api_error *error)
 {
     status_detail detail = {""};
@@ -133,10 +156,28 @@ static bool pump(generation *g, api_error *error)
         engine_stats stats;
         engine_get_stats(g->server->engine, &stats);
         if (result == STATUS_BUSY && stats.draining) return api_error_set(error, 503, NULL, "The server is shutting down.");
+        if (result == STATUS_BUSY && stats.alive && g->n_submitted) {
+            enter_waiting(g);
+            return true;
+        }
         if (result != STATUS_OK) return api_error_from(error, result, &detail);
         g->n_submitted++;
     }
     return true;
+}
+
+void generation_retry(server *s)
+{
+    generation *list = s->waiting;
+    s->waiting = NULL;
+    while (list) {
+        generation *g = list;
+        api_error error;
+        list = g->next_waiting;
+        g->waits = false;
+        if (!pump(g, &error)) generation_fail(g, &error);
+        if (!g->exchange && !g->n_live) free_generation(g);
+    }
 }
 
 static bool make_sequences(generation *g)

@@ -52,6 +52,8 @@ struct generation {
     int n_sequences, n_submitted, n_live, n_finished;
     uint64_t seed;           /* of the first choice */
     json_writer out;         /* scratch: the event or the response being written */
+    bool waits;              /* in the server's list of those that wait for room in the queue */
+    generation *next_waiting;
 };
 
 /* Takes `g` over, allocated by the endpoint and zero but for entries, params, prompts and the log-probability fields. Submits, and begins
@@ -63,6 +65,9 @@ bool generation_check_prompt(const server *s, size_t n_prompt, int64_t max_token
 
 /* An event of the engine whose `user` is a sequence. May free the generation. */
 void generation_event(const engine_event *event, double now);
+
+/* Submits for calls that wait for room in the queue. To be called when room may have come, and now and then while any waits. */
+void generation_retry(server *s);
 
 /* The sequence's text is complete: a stop string was found. Cancels it in the engine. */
 void generation_end_sequence(sequence *q, int stop_string);

@@ -28,7 +28,15 @@ static int take_events(server *s)
     int n = engine_poll(s->engine, events, BATCH);
     double now = monotonic_seconds();
     for (int i = 0; i < n; i++) generation_event(&events[i], now);
+    if (n) generation_retry(s);
     return n;
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *user)
+{
+    (void)fd;
+    (void)what;
+    generation_retry(user);
 }
 
 static void on_engine(evutil_socket_t fd, short what, void *user)
@@ -117,7 +125,9 @@ static status open_events(server *s, status_detail *detail)
     s->engine_event = event_new(s->base, engine_event_fd(s->engine), EV_READ | EV_PERSIST, on_engine, s);
     s->control_event = event_new(s->base, s->control_fd, EV_READ | EV_PERSIST, on_control, s);
     s->close_timer = event_new(s->base, -1, 0, on_close_timer, s);
-    if (!s->engine_event || !s->control_event || !s->close_timer || event_add(s->engine_event, NULL) || event_add(s->control_event, NULL))
+    s->retry_timer = event_new(s->base, -1, 0, on_retry, s);
+    if (!s->engine_event || !s->control_event || !s->close_timer || !s->retry_timer || event_add(s->engine_event, NULL) ||
+        event_add(s->control_event, NULL))
         return status_fail(detail, STATUS_MACHINE, "cannot make the server's event loop: no memory");
     return STATUS_OK;
 }
@@ -125,6 +135,7 @@ static status open_events(server *s, status_detail *detail)
 static void free_server(server *s)
 {
     http_server_close(s->http);
+    if (s->retry_timer) event_free(s->retry_timer);
     if (s->close_timer) event_free(s->close_timer);
     if (s->control_event) event_free(s->control_event);
     if (s->engine_event) event_free(s->engine_event);

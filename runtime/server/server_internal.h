@@ -26,10 +26,11 @@ struct server {
     int64_t started;            /* Unix time */
     metrics metrics;
     int generations;            /* API calls whose sequences have not all finished */
+    struct generation *waiting; /* calls that were begun and now have nothing in the engine, because its queue is full */
 
     struct event_base *base;
     http_server *http;
-    struct event *engine_event, *control_event, *close_timer;
+    struct event *engine_event, *control_event, *close_timer, *retry_timer;
     int control_fd;             /* an eventfd: server_close() has been called */
     double close_seconds;       /* how long closing may take; once it has begun, the monotonic time of its end */
     pthread_t thread;

@@ -274,9 +274,10 @@ def kill_often(hub, home, cuts, step, *flags):
 def test_killed_twenty_times(hubs, home):
     files = {p: d for p, d in model_files(shards=2, shard=5_000_000).items() if not p.startswith(("metal", "original"))}
     hub = hubs(files)
-    hub.rate, part = 1_000_000, 1 << 20
-    kill_often(hub, home, 20, 500_000, "--part-size", part, "--connections", 8)
+    hub.rate, part = 1_000_000, 192 << 10  # less than goes by between two cuts
+    kill_often(hub, home, 20, 700_000, "--part-size", part, "--connections", 8)
     assert_holds(snapshot(home), wanted(files))
+    print(f"{hub.sent - large(hub)} bytes twice, in 20 cuts")
     assert hub.sent - large(hub) <= 20 * part
 
 
