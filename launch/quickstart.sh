@@ -35,7 +35,7 @@ if [ "$cores" -eq 0 ] || [ "$processors" -lt "$cores" ]; then cores=$processors;
 oversubscribe=""
 if [ "$cores" -lt "$RANKS" ]; then oversubscribe="--oversubscribe"; fi
 
-say "Serve: mpirun ${oversubscribe:+$oversubscribe }--bind-to none -np $RANKS $PROGRAM configs/tiny.yaml --port 0"
+say "Serve: mpirun ${oversubscribe:+$oversubscribe }-np $RANKS $PROGRAM configs/tiny.yaml --port 0"
 # --port 0: the system picks a free one, and the log tells which.
 mpirun $oversubscribe -np $RANKS "$PROGRAM" configs/tiny.yaml --port 0 </dev/null >"$LOG" 2>&1 &
 server=$!

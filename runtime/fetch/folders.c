@@ -147,6 +147,7 @@ status folders_check_space(const char *dir, int64_t wanted, status_detail *detai
     unsigned long long bytes = (unsigned long long)info.f_bavail * info.f_frsize;
     int64_t room = bytes > INT64_MAX ? INT64_MAX : (int64_t)bytes;
     if (wanted <= room) return STATUS_OK;
-    return status_fail(detail, STATUS_MACHINE, "%s: %s (%lld bytes) are wanted, %s (%lld bytes) are free; make room, or choose another disk with --to DIR or HF_HUB_CACHE",
-                       dir, bytes_format(wanted, needed), (long long)wanted, bytes_format(room, available), (long long)room);
+    return status_fail(detail, STATUS_MACHINE,
+                       "%s: %s (%lld bytes) are wanted, %s (%lld bytes) are free; make room, or choose another disk with --to DIR or HF_HUB_CACHE", dir,
+                       bytes_format(wanted, needed), (long long)wanted, bytes_format(room, available), (long long)room);
 }

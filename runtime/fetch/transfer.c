@@ -118,8 +118,8 @@ static void begin_anew(transfer *t, fetch_item *item)
     if (item->wrong < WRONG_MOST) return;
     transfer_fail(t,
                   status_fail(&detail, STATUS_MODEL,
-                              "%.200s: fetched twice, and both times its checksum is not the hub's (%s found, %s expected): something on the way changes "
-                              "it, or the hub's listing is wrong; try later, or another source",
+                              "%.200s: fetched twice, and both times its checksum is not the hub's (%s found, %s expected): something on the "
+                              "way changes it, or the hub's listing is wrong; try later, or another source",
                               item->file->path, item->found, item->file->digest),
                   &detail);
 }
