@@ -43,8 +43,7 @@ fi
 if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 export OMPI_MCA_rmaps_base_oversubscribe=1
 export UBSAN_OPTIONS=print_stacktrace=1
-# What Open MPI itself never frees is no leak of ours. Its libraries have no frame pointers: only the slow unwinder sees them in a stack.
-export ASAN_OPTIONS=fast_unwind_on_malloc=0
+# What Open MPI itself never frees is no leak of ours (tests/comm/keep_modules.c lets the check tell).
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
 export GPTOSS_TESTS_DIR=$PWD/tests
 

@@ -12,6 +12,7 @@ typedef struct dense_plan {
     int64_t rows, cols, weight_stride, out_stride;
     bool bias;
     dtype type;
+    uint32_t weight_alignment, input_alignment, output_alignment; /* bytes, see alignment_of */
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t weight, input, output;
     cublasLtMatmulAlgo_t algorithm;
@@ -100,6 +101,30 @@ template <int N> static void launch_few(ops_context *c, const bf16 *rows, const 
 
 /* ---- many rows ---------------------------------------------------------------------------------------------------- */
 
+/* Up to 16 bytes, the widest access that kernels make. Rows may start anywhere in a batch, and a rank's share of the logits at any float, while
+ * cuBLASLt takes all operands to be aligned to 256 bytes unless told. */
+static uint32_t alignment_of(const void *start)
+{
+    uintptr_t bits = (uintptr_t)start | 16;
+    return (uint32_t)(bits & -bits);
+}
+
+static cublasStatus_t prefer(cublasLtMatmulPreference_t preference, const dense_plan *p)
+{
+    size_t workspace = WORKSPACE;
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t attribute;
+        uint32_t bytes;
+    } alignments[] = {{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, p->weight_alignment},
+                      {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, p->input_alignment},
+                      {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, p->output_alignment},
+                      {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, p->output_alignment}};
+    cublasStatus_t s = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+    for (size_t i = 0; i < sizeof alignments / sizeof *alignments && s == CUBLAS_STATUS_SUCCESS; i++)
+        s = cublasLtMatmulPreferenceSetAttribute(preference, alignments[i].attribute, &alignments[i].bytes, sizeof alignments[i].bytes);
+    return s;
+}
+
 /* Column-major as cuBLASLt sees it: out [rows, n] = W^T [rows, cols] * input [cols, n]. */
 static cublasStatus_t make_plan(ops_context *c, dense_plan *p)
 {
@@ -107,7 +132,6 @@ static cublasStatus_t make_plan(ops_context *c, dense_plan *p)
     cudaDataType_t out = p->type == DTYPE_F32 ? CUDA_R_32F : CUDA_R_16BF;
     cublasLtMatmulPreference_t preference = NULL;
     cublasLtMatmulHeuristicResult_t found;
-    size_t workspace = WORKSPACE;
     int count = 0;
     cublasStatus_t s = cublasLtMatmulDescCreate(&p->operation, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatmulDescSetAttribute(p->operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof transpose);
@@ -121,8 +145,7 @@ static cublasStatus_t make_plan(ops_context *c, dense_plan *p)
     if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatrixLayoutCreate(&p->input, CUDA_R_16BF, (uint64_t)p->cols, (uint64_t)p->n, p->cols);
     if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatrixLayoutCreate(&p->output, out, (uint64_t)p->rows, (uint64_t)p->n, p->out_stride);
     if (s == CUBLAS_STATUS_SUCCESS) s = cublasLtMatmulPreferenceCreate(&preference);
-    if (s == CUBLAS_STATUS_SUCCESS)
-        s = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+    if (s == CUBLAS_STATUS_SUCCESS) s = prefer(preference, p);
     if (s == CUBLAS_STATUS_SUCCESS)
         s = cublasLtMatmulAlgoGetHeuristic(c->lt, p->operation, p->weight, p->input, p->output, p->output, preference, 1, &found, &count);
     if (preference) cublasLtMatmulPreferenceDestroy(preference);
@@ -146,7 +169,8 @@ static dense_plan *find_plan(ops_context *c, const dense_plan *wanted)
     for (int i = 0; i < d->n_plans; i++) {
         dense_plan *p = &d->plans[i];
         if (p->n == wanted->n && p->rows == wanted->rows && p->cols == wanted->cols && p->weight_stride == wanted->weight_stride &&
-            p->out_stride == wanted->out_stride && p->bias == wanted->bias && p->type == wanted->type)
+            p->out_stride == wanted->out_stride && p->bias == wanted->bias && p->type == wanted->type && p->weight_alignment == wanted->weight_alignment &&
+            p->input_alignment == wanted->input_alignment && p->output_alignment == wanted->output_alignment)
             return p;
     }
     /* prompt chunks come in any size: once the table is full, its oldest plans make room, one after the other */
@@ -175,6 +199,9 @@ static void run_many(ops_context *c, int n, const bf16 *rows, const ops_weight *
     wanted.out_stride = out_stride;
     wanted.bias = bias != NULL;
     wanted.type = type;
+    wanted.weight_alignment = alignment_of(w->data);
+    wanted.input_alignment = alignment_of(rows);
+    wanted.output_alignment = alignment_of(out);
     dense_plan *p = find_plan(c, &wanted);
     const float one = 1, zero = 0;
     cublasStatus_t s = p ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;

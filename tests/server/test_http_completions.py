@@ -49,6 +49,29 @@ def test_many_prompts_more_than_the_queue_holds(server):
     assert [c["text"] for c in body["choices"]] == [" w" * (1 + i % 3) for i in range(600)]
 
 
+@pytest.mark.parametrize("stay", [True, False])
+def test_a_call_that_was_begun_waits_for_room(server, stay):
+    """Others may fill the queue while a call of many sequences runs: it loses nothing, and may be hung up on."""
+    server.say(server.ids(" w") * 30, interval_ms=5, repeat=True)
+    server.order(set={"max_queue": 1})
+    with server.connect() as s:
+        body = json.dumps({"prompt": "x", "n": 4, "max_tokens": 30, "stream": True}).encode()
+        s.sendall(b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(body)) + body)
+        data = s.recv(65536)
+        server.order(set={"max_queue": 0})
+        assert len(server.wait_idle()) == 1, "the rest found no room"
+        if stay:
+            server.order(set={"max_queue": 1})
+            while b"[DONE]" not in data:
+                piece = s.recv(65536)
+                assert piece, data[-300:]
+                data += piece
+            assert b'"error"' not in data and data.count(b'"finish_reason":"length"') == 4
+    server.order(set={"max_queue": 9})
+    assert server.post(PATH, {"prompt": "x", "max_tokens": 2})["usage"]["completion_tokens"] == 2
+    assert len(server.wait_idle()) == (5 if stay else 2)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_stop_string(server, stream):
     server.say(server.ids("one two three four") * 50, interval_ms=1)
