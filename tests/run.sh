@@ -35,7 +35,7 @@ mkdir -p $LOGS
 began=$SECONDS
 failed=0
 summary=""
-fuzz_runs=20000
+fuzz_runs=5000
 if [ $long -eq 1 ]; then
     export GPTOSS_LONG=1
     fuzz_runs=2000000
