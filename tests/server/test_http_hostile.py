@@ -248,12 +248,12 @@ def test_hang_ups_in_every_state(server):
 def test_a_slow_reader_holds_up_nobody(own_server):
     """A reader that stops is cut off at its backlog's limit; another client's tokens come on time all the while."""
     server = own_server("max_backlog=200000")
-    server.say(server.ids(" w") * 1000, server.ids(" w") * 50, interval_ms=0, repeat=True)
+    server.say(server.ids(" w") * 1000, interval_ms=0, repeat=True)
     with server.connect() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.sendall(http("POST", "/v1/completions", json.dumps({"prompt": "x", "max_tokens": 4000, "n": 100, "stream": True}).encode()))
         slow.recv(100)
-        server.order(set={"interval_ms": 2, "scripts": [server.ids(" w") * 50], "repeat": False})
+        server.order(set={"interval_ms": 2})
         gaps = []
         body = json.dumps({"prompt": "x", "max_tokens": 50, "stream": True}).encode()
         with server.connect() as quick:
