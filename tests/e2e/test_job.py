@@ -9,7 +9,7 @@ import time
 
 import pytest
 import requests
-from conftest import run, wait_until
+from conftest import ROOT, run, wait_until
 
 
 def metric(server, name):
@@ -43,7 +43,6 @@ def test_wrong_use_is_one_line(tmp_path, ranks, make, code, says):
 
 
 def test_port_in_use(tiny_model):
-    from conftest import ROOT
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

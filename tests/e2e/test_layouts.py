@@ -4,6 +4,7 @@ import random
 
 import pytest
 import requests
+from conftest import Server
 
 LAYOUTS = [(1, []), (2, ["tp", "tp"]), (2, ["tp", "ep"]), (2, ["dp", "tp"]), (2, ["dp", "ep"]), (4, ["tp", "tp"]), (4, ["tp", "ep"]),
            (4, ["dp", "tp"]), (4, ["dp", "ep"])]
@@ -30,7 +31,6 @@ def all_greedy(server, together):
 
 @pytest.fixture(scope="module")
 def reference(tiny_model):
-    from conftest import Server
     server = Server(1, tiny_model, "--set", "engine.prefix_cache=false")
     tokens = all_greedy(server, together=False)
     server.stop()
