@@ -5,7 +5,7 @@ import socket
 import subprocess
 
 import pytest
-from conftest import PROGRAM, ROOT, environment
+from conftest import PROGRAM, ROOT, environment, run
 
 TINY = ROOT / "configs" / "tiny.yaml"
 
@@ -183,6 +183,5 @@ def test_driver_without_gpus(played, port, more, says):
 
 
 def test_alone(port):
-    from conftest import run
     ended = run(2, "doctor")
     assert ended.returncode == 2 and "alone" in ended.stderr
