@@ -43,6 +43,25 @@ template <int DIM> static cudaError_t prepare(void)
     return cudaFuncSetAttribute(attention_decode_kernel<DIM>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)decode_shared_bytes<DIM>());
 }
 
+template <int DIM> constexpr size_t shared_bytes(void)
+{
+    return prefill_shared_bytes<DIM>() > decode_shared_bytes<DIM>() ? prefill_shared_bytes<DIM>() : decode_shared_bytes<DIM>();
+}
+
+/* Whether the tensor-core kernels take this shape; a block of a smaller GPU may not have the shared memory for the largest head size. */
+static bool uses_tensor_cores(const ops_context *c)
+{
+    const ops_shape *s = &c->shape;
+    if (s->q_heads / s->kv_heads > MAX_GROUP) return false;
+    switch (s->head_dim) {
+    case 16: return shared_bytes<16>() <= c->shared_max;
+    case 32: return shared_bytes<32>() <= c->shared_max;
+    case 64: return shared_bytes<64>() <= c->shared_max;
+    case 128: return shared_bytes<128>() <= c->shared_max;
+    default: return false;
+    }
+}
+
 status cuda_attention_configure(ops_context *c, status_detail *detail)
 {
     const ops_shape *s = &c->shape;
@@ -50,10 +69,8 @@ status cuda_attention_configure(ops_context *c, status_detail *detail)
     STATUS_TRY(cuda_host_allocate(c, sizeof *c->attention, (void **)&c->attention, detail));
     c->attention->partial_floats = (size_t)s->max_sequences * (size_t)s->q_heads * MAX_SPLITS * DECODE_WARPS * (size_t)(s->head_dim + 2);
     STATUS_TRY(cuda_allocate(c, c->attention->partial_floats * sizeof(float), (void **)&c->attention->partial, detail));
-    cuda_check(c, prepare<16>(), "attention kernels");
-    cuda_check(c, prepare<32>(), "attention kernels");
-    cuda_check(c, prepare<64>(), "attention kernels");
-    cuda_check(c, prepare<128>(), "attention kernels");
+    if (uses_tensor_cores(c))
+        cuda_check(c, (s->head_dim == 16 ? prepare<16> : s->head_dim == 32 ? prepare<32> : s->head_dim == 64 ? prepare<64> : prepare<128>)(), "attention kernels");
     return STATUS_OK;
 }
 
@@ -112,11 +129,11 @@ void cuda_attention(ops_context *c, const ops_layer *layer, const void *q, void 
     a.window = layer->kind == OPS_SLIDING ? s->sliding_window : 0;
     a.scale = 1.0f / sqrtf((float)s->head_dim);
     a.splits = choose_splits(c, &a, b->n_sequences, b->longest_context);
-    if (a.group > MAX_GROUP || (s->head_dim != 16 && s->head_dim != 32 && s->head_dim != 64 && s->head_dim != 128)) {
+    if (uses_tensor_cores(c)) {
+        (s->head_dim == 16 ? launch<16> : s->head_dim == 32 ? launch<32> : s->head_dim == 64 ? launch<64> : launch<128>)(c, &a);
+    } else {
         dim3 grid((unsigned)b->n_tokens, (unsigned)s->q_heads);
         attention_plain_kernel<<<grid, 32, 0, c->stream>>>(a, b->row_sequence, b->positions);
-    } else {
-        (s->head_dim == 16 ? launch<16> : s->head_dim == 32 ? launch<32> : s->head_dim == 64 ? launch<64> : launch<128>)(c, &a);
     }
     cuda_check(c, cudaGetLastError(), "attention");
 }
