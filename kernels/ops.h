@@ -64,6 +64,8 @@ typedef struct ops_caps {
     dtype activation;    /* hidden states, queries, KV cache */
     bool host_memory;    /* device pointers can be dereferenced by the host */
     bool asynchronous;   /* work overlaps with the host: the engine may run one step ahead of the results */
+    bool batch_invariant; /* a row's result is bit by bit the same whatever else is in its step; otherwise kernels are chosen by the step's size */
+    int mxfp4_max_scale; /* the largest exponent byte that place() takes; 254 is the format's own */
     int block_tokens;    /* preferred KV block */
     int64_t memory_free; /* bytes that can still be taken on this device; on the CPU, what this rank may use of the host */
 } ops_caps;

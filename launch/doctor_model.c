@@ -56,7 +56,7 @@ static bool check_ranks(doctor *d, const model_config *config, int ranks, int64_
     shard_layout layout = {d->settings.parallel.attention, d->settings.parallel.experts};
     shard_plan p;
     status_detail why;
-    char what[16], weights[32], memory[32];
+    char what[32], weights[32], memory[32];
     snprintf(what, sizeof what, "on %d rank%s", ranks, ranks == 1 ? "" : "s");
     if (most_bytes(config, layout, ranks, &p, &why) != STATUS_OK) {
         doctor_line(d, DOCTOR_OK, STATUS_OK, what, NULL, "impossible: %s", why.text);

@@ -85,7 +85,7 @@ static void cpu_close(ops_context *c)
 
 static void cpu_caps(ops_context *c, ops_caps *out)
 {
-    *out = (ops_caps){.name = "cpu", .activation = DTYPE_F32, .host_memory = true, .asynchronous = false,
+    *out = (ops_caps){.name = "cpu", .activation = DTYPE_F32, .host_memory = true, .asynchronous = false, .batch_invariant = true, .mxfp4_max_scale = 254,
                       .block_tokens = c->block_tokens, .memory_free = memory_free()};
 }
 

@@ -1,7 +1,7 @@
 /* The CUDA backend: its table, taking and giving back a GPU, shapes, and errors. */
 #include <stdlib.h>
 
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/cuda_mxfp4.cuh"
 extern "C" {
 #include "kernels/ops_table.h"
 }
@@ -179,6 +179,8 @@ static void backend_caps(ops_context *c, ops_caps *out)
                       .activation = DTYPE_BF16,
                       .host_memory = false,
                       .asynchronous = true,
+                      .batch_invariant = false,
+                      .mxfp4_max_scale = MXFP4_MAX_SCALE,
                       .block_tokens = c->block_tokens,
                       .memory_free = left > 0 ? left : 0};
 }

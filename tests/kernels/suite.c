@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What one element of a row may be off by, as a multiple of what the row may be off by as a whole: more with BF16 (a tolerance of 1e-2). An element is
+ * a sum of terms that were rounded one by one, with a roundoff of 2^-8: among thousands of elements computed exactly but for that, the worst are 1.7 %
+ * of the row's root mean square away (experts of 96 columns, biases against products). */
+static double element_factor(double tolerance) { return tolerance < 1e-3 ? 1 : 3; }
+
 /* ---- running ------------------------------------------------------------------------------------------------------ */
 
 static bool can_open(const ops *backend, const char *group)
@@ -180,12 +185,17 @@ void suite_compare(const char *what, double tolerance, const double *got, const 
 {
     for (int row = 0; row < rows; row++) {
         const double *g = got + (size_t)row * (size_t)cols, *w = want + (size_t)row * (size_t)cols;
-        double squares = 0;
-        for (int i = 0; i < cols; i++) squares += w[i] * w[i];
+        double squares = 0, errors = 0;
         for (int i = 0; i < cols; i++) {
-            double limit = tolerance * fmax(fabs(w[i]), sqrt(squares / cols));
+            squares += w[i] * w[i];
+            errors += (g[i] - w[i]) * (g[i] - w[i]);
+        }
+        for (int i = 0; i < cols; i++) {
+            double limit = element_factor(tolerance) * tolerance * fmax(fabs(w[i]), sqrt(squares / cols));
             if (!(fabs(g[i] - w[i]) <= limit))
                 fail_msg("%s: row %d of %d, column %d of %d: %.9g instead of %.9g (allowed: %.2g)", what, row, rows, i, cols, g[i], w[i], limit);
         }
+        if (!(sqrt(errors) <= tolerance * sqrt(squares)))
+            fail_msg("%s: row %d of %d: relative error %.2g (allowed: %.2g)", what, row, rows, sqrt(errors / squares), tolerance);
     }
 }

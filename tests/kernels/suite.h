@@ -63,8 +63,8 @@ void *suite_upload(suite *s, const void *host, size_t bytes);
 void suite_download(suite *s, void *host, const void *device, size_t bytes);
 size_t suite_activation_size(const suite *s);
 
-/* Fails unless every element of got [rows, cols] is within `tolerance` of want, relative to the element or the row's root mean square,
- * whichever is larger; a row of zeros must be zeros. */
+/* Fails unless each row of got [rows, cols] is within `tolerance` of want, relative, as a vector (root of the sum of squares), and every element
+ * within that (with BF16: three times that) of the element or the row's root mean square, whichever is larger; a row of zeros must be zeros. */
 void suite_compare(const char *what, double tolerance, const double *got, const double *want, int rows, int cols);
 
 /* ---- weights ------------------------------------------------------------------------------------------------------ */

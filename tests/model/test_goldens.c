@@ -2,7 +2,8 @@
  * (made by tests/data/make_goldens.py). Runs under mpirun at any number of ranks; layouts that a checkpoint cannot have are told.
  *
  * The first argument names the backend (cpu). One that computes in BF16 is held against Hugging Face's own BF16 run instead: it may be no further
- * from the float32 run than that, on average over a checkpoint. Ranks share a GPU. */
+ * from the float32 run than that. Random checkpoints are chaotic: rounding flips the routing of a row now and then, in either run, and one such row
+ * outweighs the rest of its checkpoint. So the mean is taken over all of them; a single one may be worse by ONE_FACTOR. Ranks share a GPU. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,13 +16,13 @@
 /* Float32 rounding alone gives up to 1e-4 in a log-probability; a wrong epsilon already shows above this. */
 static const double MAX_ERROR = 2e-4, MEAN_ERROR = 2e-5;
 /* BF16: both runs round, differently; routing near a tie goes either way in both. */
-static const double BF16_FACTOR = 1.1, BF16_GREEDY_GAP = 1.0;
+static const double BF16_FACTOR = 1.1, ONE_FACTOR = 2, BF16_GREEDY_GAP = 1.0;
 
 enum { MAX_TOKENS = 4096, MAX_PROMPTS = 8, KV_TOKENS = 4096 };
 
 typedef enum feeding { WHOLE, CHUNKED, BATCHED, FEEDINGS } feeding;
 static const char *const feeding_names[] = {"whole", "chunked", "batched"};
-enum { CHUNK = 48 };
+enum { CHUNK = 48, LAYOUTS = 4 };
 
 typedef struct errors {
     double worst, sum;
@@ -187,11 +188,16 @@ static bool within(const run *r)
 {
     const errors *e = &r->errors;
     if (e->count == 0 || e->greedy_wrong > 0) return false;
-    if (!r->exact) return e->sum <= BF16_FACTOR * e->yardstick;
+    if (!r->exact) return e->sum <= ONE_FACTOR * e->yardstick;
     return e->greedy > 0 && e->worst <= MAX_ERROR && e->sum / (double)e->count <= MEAN_ERROR;
 }
 
-static bool run_layout(world *w, const char *backend, const golden *g, shard_layout layout, const char *name)
+/* Over all checkpoints, of a backend that is not exact. */
+typedef struct totals {
+    double sum, yardstick;
+} totals;
+
+static bool run_layout(world *w, const char *backend, const golden *g, shard_layout layout, const char *name, totals all[FEEDINGS])
 {
     static int32_t tables[MAX_PROMPTS * KV_TOKENS];
     run r = {.world = w, .golden = g, .tables = tables};
@@ -218,28 +224,47 @@ static bool run_layout(world *w, const char *backend, const golden *g, shard_lay
                    e->yardstick / (double)(e->count ? e->count : 1), e->greedy,
                    e->greedy_wrong, fine ? "" : "  <-- FAILED");
         good = good && fine;
+        all[f].sum += r.exact ? 0 : e->sum;
+        all[f].yardstick += r.exact ? 0 : e->yardstick;
     }
     return good;
 }
 
-static bool run_golden(world *w, const char *backend, const golden *g)
+static const struct {
+    shard_layout layout;
+    const char *name;
+} layouts[LAYOUTS] = {{{ATTENTION_TP, EXPERTS_TP}, "attention tp experts tp"}, {{ATTENTION_TP, EXPERTS_EP}, "attention tp experts ep"},
+                      {{ATTENTION_DP, EXPERTS_TP}, "attention dp experts tp"}, {{ATTENTION_DP, EXPERTS_EP}, "attention dp experts ep"}};
+
+static bool check_totals(const world *w, totals all[LAYOUTS][FEEDINGS])
 {
-    static const struct {
-        shard_layout layout;
-        const char *name;
-    } layouts[] = {{{ATTENTION_TP, EXPERTS_TP}, "attention tp experts tp"}, {{ATTENTION_TP, EXPERTS_EP}, "attention tp experts ep"},
-                   {{ATTENTION_DP, EXPERTS_TP}, "attention dp experts tp"}, {{ATTENTION_DP, EXPERTS_EP}, "attention dp experts ep"}};
+    bool good = true;
+    for (int i = 0; i < LAYOUTS; i++)
+        for (feeding f = WHOLE; f < FEEDINGS; f++) {
+            if (all[i][f].yardstick <= 0) continue;
+            double times = all[i][f].sum / all[i][f].yardstick;
+            bool fine = times <= BF16_FACTOR;
+            if (!fine || world_rank(w) == 0)
+                printf("all checkpoints %-22s %-8s rank %d: %.2f times the reference's BF16 error%s\n", layouts[i].name, feeding_names[f], world_rank(w),
+                       times, fine ? "" : "  <-- FAILED");
+            good = good && fine;
+        }
+    return good;
+}
+
+static bool run_golden(world *w, const char *backend, const golden *g, totals all[LAYOUTS][FEEDINGS])
+{
     model_config config;
     status_detail detail;
     bool good = model_config_read(g->dir, &config, &detail) == STATUS_OK;
-    size_t n_layouts = world_size(w) == 1 ? 1 : sizeof layouts / sizeof *layouts; /* alone, all layouts are the same */
-    for (size_t i = 0; i < n_layouts && good; i++) {
+    int n_layouts = world_size(w) == 1 ? 1 : LAYOUTS; /* alone, all layouts are the same */
+    for (int i = 0; i < n_layouts && good; i++) {
         shard_plan plan;
         if (shard_plan_make(&config, layouts[i].layout, 0, world_size(w), &plan, &detail) != STATUS_OK) {
             if (world_rank(w) == 0) printf("%-12s %-22s impossible: %s\n", g->name, layouts[i].name, detail.text);
             continue;
         }
-        good = run_layout(w, backend, g, layouts[i].layout, layouts[i].name);
+        good = run_layout(w, backend, g, layouts[i].layout, layouts[i].name, all[i]);
     }
     return good;
 }
@@ -261,6 +286,7 @@ int main(int argc, char **argv)
     }
     bool good = true;
     int found = 0;
+    totals all[LAYOUTS][FEEDINGS] = {0};
     static const char *const names[] = {"plain", "long", "odd_hidden", "wide_experts", "one_kv_head", "plain_rope", "gentle"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         golden g;
@@ -268,10 +294,11 @@ int main(int argc, char **argv)
             fprintf(stderr, "golden %s cannot be read\n", names[i]);
             return 1;
         }
-        good = run_golden(w, argc > 1 ? argv[1] : "cpu", &g) && good;
+        good = run_golden(w, argc > 1 ? argv[1] : "cpu", &g, all) && good;
         golden_close(&g);
         found++;
     }
+    good = check_totals(w, all) && good;
     if (world_rank(w) == 0) printf("%d checkpoints over %d ranks: %s\n", found, world_size(w), good ? "all within tolerance" : "FAILED");
     world_close(w);
     return good ? 0 : 1;
