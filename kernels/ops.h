@@ -76,7 +76,8 @@ typedef enum ops_format { OPS_BF16, OPS_MXFP4 } ops_format;
 
 /* A vector, a matrix or a stack of matrices [batches, rows, cols], as a view with strides in bytes. cols are contiguous. In MXFP4 `data`
  * holds 4-bit codes, low nibble first, and `scales` one exponent byte (bias 127) per 32 columns. data NULL: the tensor is absent
- * (a bias that another rank adds) when rows is 0, otherwise random values are wanted (weights: dummy). */
+ * (a bias that another rank adds) when rows is 0, otherwise random values are wanted (weights: dummy): BF16 about normal, with the given mean
+ * and deviation; MXFP4 such that products keep their input's size. */
 typedef struct ops_weight {
     ops_format format;
     const void *data;
@@ -84,6 +85,7 @@ typedef struct ops_weight {
     int64_t batches, rows, cols;
     int64_t row_stride, batch_stride;             /* of data */
     int64_t scale_row_stride, scale_batch_stride; /* of scales */
+    float mean, deviation;                        /* of random BF16 values */
 } ops_weight;
 
 typedef struct ops_layer {
@@ -153,6 +155,8 @@ typedef struct ops_token {
     float top_logprobs[OPS_MAX_TOP_LOGPROBS];
 } ops_token;
 
+typedef enum ops_recording { OPS_ISSUE, OPS_RECORD, OPS_REPLAYED } ops_recording;
+
 /* ---- the table -------------------------------------------------------------------------------------------------- */
 
 typedef struct ops {
@@ -185,6 +189,12 @@ typedef struct ops {
 
     /* The stages of a step, in this order; the batch holds until the next batch_begin. */
     status (*batch_begin)(ops_context *c, const ops_batch *batch, status_detail *detail);
+    /* Both may be NULL. A backend may keep the work of a step and issue it again in one go. Right after batch_begin, and only where all that follows
+     * until the end of `sample` is decided by the batch and by `rows` (all rows whose logits are wanted), on the backend's stream:
+     * OPS_ISSUE: go on as usual. OPS_REPLAYED: the whole step is under way, nothing is left to do. OPS_RECORD: issue the step as usual,
+     * transports included, then call record_end, also after a failure; nothing runs before that. */
+    status (*record_begin)(ops_context *c, const ops_logit_row *rows, int n, ops_recording *how, status_detail *detail);
+    status (*record_end)(ops_context *c, status_detail *detail);
     /* x = embedding[token ids]; x [n_tokens, hidden] */
     void (*embed)(ops_context *c, const ops_weight *embedding, void *x);
     /* x += delta (NULL: nothing to add); normed = RMSNorm(x) * norm. Rows may be any number up to max_tokens. */

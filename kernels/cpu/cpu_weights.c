@@ -52,15 +52,13 @@ static float normal(uint64_t bits)
     return (sum - 2.0f) * 1.7320508f;
 }
 
-/* Matrices get deviation 1/sqrt(columns), so that products keep their input's size; vectors (norms, biases, sinks) lie around a half. */
 static status dummy_bf16(ops_context *c, uint64_t seed, ops_weight *w, status_detail *detail)
 {
     int64_t count = w->batches * w->rows * w->cols;
     uint16_t *data;
     STATUS_TRY(cpu_allocate(c, (size_t)count * sizeof *data, (void **)&data, detail));
-    float spread = w->rows > 1 ? 1.0f / sqrtf((float)w->cols) : 0.2f, centre = w->rows > 1 ? 0.0f : 0.5f;
 #pragma omp parallel for num_threads(c->threads)
-    for (int64_t i = 0; i < count; i++) data[i] = dtype_f32_to_bf16(centre + spread * normal(mix(seed * 0x100000001b3u + (uint64_t)i)));
+    for (int64_t i = 0; i < count; i++) data[i] = dtype_f32_to_bf16(w->mean + w->deviation * normal(mix(seed * 0x100000001b3u + (uint64_t)i)));
     w->data = data;
     w->row_stride = w->cols * 2;
     w->batch_stride = w->rows * w->row_stride;

@@ -54,6 +54,7 @@ struct ops_context {
     struct cuda_dense_state *dense;         /* cuda_dense.cu: plans and workspace of the dense products */
     struct cuda_attention_state *attention; /* cuda_attention.cu: partial results of the split over the context */
     struct cuda_experts_state *experts;     /* cuda_experts.cu: rows grouped by expert */
+    struct cuda_record_state *record;       /* cuda_record.cu: graphs of decode steps */
     struct cuda_sampler_state *sampler;     /* cuda_sample.cu: slots, penalties, results */
 };
 
@@ -78,6 +79,7 @@ status cuda_sampler_configure(ops_context *c, status_detail *detail);
 status cuda_step_configure(ops_context *c, status_detail *detail);
 status cuda_logits_configure(ops_context *c, status_detail *detail);
 status cuda_route_configure(ops_context *c, status_detail *detail);
+status cuda_record_configure(ops_context *c, status_detail *detail);
 
 /* Device memory that lives until close, 256-byte aligned, contents undefined. STATUS_MACHINE, with what was wanted and what is free. */
 status cuda_allocate(ops_context *c, size_t bytes, void **out, status_detail *detail);
@@ -117,6 +119,8 @@ int cuda_step_parity_now(const ops_context *c);
 /* Blocks until the step `ago` steps back (0 or 1) is done. */
 void cuda_step_wait(ops_context *c, int ago);
 void cuda_step_close(ops_context *c);
+/* Frees the graphs. */
+void cuda_record_close(ops_context *c);
 
 /* cuda_loader.cu: ends the threads, whatever they still had to do. */
 void cuda_loader_close(ops_context *c);
@@ -125,6 +129,8 @@ void cuda_loader_close(ops_context *c);
 status cuda_place(ops_context *c, const ops_weight *host, int n, uint64_t seed, ops_weight *placed, status_detail *detail);
 status cuda_place_end(ops_context *c, status_detail *detail);
 status cuda_batch_begin(ops_context *c, const ops_batch *batch, status_detail *detail);
+status cuda_record_begin(ops_context *c, const ops_logit_row *rows, int n, ops_recording *how, status_detail *detail);
+status cuda_record_end(ops_context *c, status_detail *detail);
 void cuda_embed(ops_context *c, const ops_weight *embedding, void *x);
 void cuda_add_norm(ops_context *c, int n_rows, void *x, const void *delta, const ops_weight *norm, void *normed);
 void cuda_qkv(ops_context *c, const ops_layer *layer, const void *normed, void *q);

@@ -143,6 +143,7 @@ static void backend_close(ops_context *c)
     cudaSetDevice(c->device);
     cuda_loader_close(c);
     if (c->stream) cudaStreamSynchronize(c->stream);
+    cuda_record_close(c);
     cuda_step_close(c);
     cuda_dense_close(c);
     cuda_memory_free(c);
@@ -232,6 +233,7 @@ static status backend_configure(ops_context *c, const ops_shape *shape, status_d
     STATUS_TRY(cuda_experts_configure(c, detail));
     STATUS_TRY(cuda_logits_configure(c, detail));
     STATUS_TRY(cuda_sampler_configure(c, detail));
+    STATUS_TRY(cuda_record_configure(c, detail));
     cuda_check(c, cudaStreamSynchronize(c->stream), "configuration");
     return cuda_report(c, detail);
 }
@@ -271,6 +273,8 @@ extern "C" const ops cuda_ops = {
     .download = backend_download,
     .slot_begin = cuda_slot_begin,
     .batch_begin = cuda_batch_begin,
+    .record_begin = cuda_record_begin,
+    .record_end = cuda_record_end,
     .embed = cuda_embed,
     .add_norm = cuda_add_norm,
     .qkv = cuda_qkv,

@@ -1,18 +1,16 @@
 /* Weights on the device. BF16: rows tightly packed, and weights that are placed together side by side without a gap, so
  * that a stage may take them as one. MXFP4: the tiles of cuda_mxfp4.cuh. */
-#include <math.h>
-
 #include "kernels/cuda/cuda_loader.cuh"
 #include "kernels/cuda/cuda_random.cuh"
 
 enum { MAX_TOGETHER = 8, RANDOM_THREADS = 256, RANDOM_BLOCKS_PER_SM = 16 };
 
 __global__ void __launch_bounds__(RANDOM_THREADS)
-    random_kernel(bf16 *out, int64_t count, uint64_t seed, float centre, float spread)
+    random_kernel(bf16 *out, int64_t count, uint64_t seed, float mean, float deviation)
 {
     int64_t step = (int64_t)gridDim.x * RANDOM_THREADS;
     for (int64_t i = (int64_t)blockIdx.x * RANDOM_THREADS + threadIdx.x; i < count; i += step)
-        out[i] = __float2bfloat16(centre + spread * cuda_random_normal(cuda_random_at(seed, i)));
+        out[i] = __float2bfloat16(mean + deviation * cuda_random_normal(cuda_random_at(seed, i)));
 }
 
 static int64_t elements(const ops_weight *w) { return w->batches * w->rows * w->cols; }
@@ -27,11 +25,8 @@ static status place_bf16(ops_context *c, ops_weight *w, uint8_t *out, uint64_t s
         cuda_loader_job job = {.view = view, .out = out, .tiles = {}};
         return cuda_loader_add(c, &job, detail);
     }
-    /* matrices get deviation 1/sqrt(columns), so that products keep their input's size; vectors (norms, biases, sinks)
-     * lie around a half */
-    float spread = w->rows > 1 ? 1.0f / sqrtf((float)w->cols) : 0.2f, centre = w->rows > 1 ? 0.0f : 0.5f;
     unsigned blocks = (unsigned)(c->sm_count * RANDOM_BLOCKS_PER_SM);
-    random_kernel<<<blocks, RANDOM_THREADS, 0, c->stream>>>((bf16 *)out, elements(w), seed, centre, spread);
+    random_kernel<<<blocks, RANDOM_THREADS, 0, c->stream>>>((bf16 *)out, elements(w), seed, w->mean, w->deviation);
     cuda_check(c, cudaGetLastError(), "random weights");
     return STATUS_OK;
 }

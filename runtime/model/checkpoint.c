@@ -10,6 +10,7 @@
 
 #include "runtime/model/checkpoint_files.h"
 #include "runtime/model/checkpoint_names.h"
+#include "runtime/model/distribution.h"
 #include "runtime/model/model_file.h"
 
 /* Where the bytes of each role begin; NULL in a dummy checkpoint. In OpenAI's layout Q, K and V point into QKV. */
@@ -25,11 +26,14 @@ struct checkpoint {
 
 /* ---- views ------------------------------------------------------------------------------------------------------ */
 
-static ops_weight bf16_view(const void *data, int64_t batches, int64_t rows, int64_t cols)
+static ops_weight bf16_view(const checkpoint_data *from, checkpoint_role role, int64_t batches, int64_t rows, int64_t cols)
 {
+    distribution random = distribution_of(role, cols);
     return (ops_weight){
         .format = OPS_BF16,
-        .data = data,
+        .data = from->of[role],
+        .mean = random.mean,
+        .deviation = random.deviation,
         .batches = batches,
         .rows = rows,
         .cols = cols,
@@ -38,12 +42,13 @@ static ops_weight bf16_view(const void *data, int64_t batches, int64_t rows, int
     };
 }
 
-static ops_weight mxfp4_view(const void *blocks, const uint8_t *scales, int64_t batches, int64_t rows, int64_t cols)
+static ops_weight mxfp4_view(const checkpoint_data *from, checkpoint_role blocks, checkpoint_role scales, int64_t batches, int64_t rows,
+                             int64_t cols)
 {
     return (ops_weight){
         .format = OPS_MXFP4,
-        .data = blocks,
-        .scales = scales,
+        .data = from->of[blocks],
+        .scales = from->of[scales],
         .batches = batches,
         .rows = rows,
         .cols = cols,
@@ -57,45 +62,45 @@ static ops_weight mxfp4_view(const void *blocks, const uint8_t *scales, int64_t 
 void checkpoint_get_layer(const checkpoint *c, int layer, checkpoint_layer *out)
 {
     const model_config *m = &c->config;
-    const uint8_t *const *of = c->layers[layer].of;
+    const checkpoint_data *from = &c->layers[layer];
     int64_t q_rows = (int64_t)m->q_heads * m->head_dim, kv_rows = (int64_t)m->kv_heads * m->head_dim;
     int64_t gate_up_rows = 2 * (int64_t)m->intermediate;
     *out = (checkpoint_layer){
-        .attn_norm = bf16_view(of[CHECKPOINT_ATTN_NORM], 1, 1, m->hidden),
-        .q = bf16_view(of[CHECKPOINT_Q], 1, q_rows, m->hidden),
-        .k = bf16_view(of[CHECKPOINT_K], 1, kv_rows, m->hidden),
-        .v = bf16_view(of[CHECKPOINT_V], 1, kv_rows, m->hidden),
-        .q_bias = bf16_view(of[CHECKPOINT_Q_BIAS], 1, 1, q_rows),
-        .k_bias = bf16_view(of[CHECKPOINT_K_BIAS], 1, 1, kv_rows),
-        .v_bias = bf16_view(of[CHECKPOINT_V_BIAS], 1, 1, kv_rows),
-        .sinks = bf16_view(of[CHECKPOINT_SINKS], 1, 1, m->q_heads),
-        .o = bf16_view(of[CHECKPOINT_O], 1, m->hidden, q_rows),
-        .o_bias = bf16_view(of[CHECKPOINT_O_BIAS], 1, 1, m->hidden),
-        .mlp_norm = bf16_view(of[CHECKPOINT_MLP_NORM], 1, 1, m->hidden),
-        .router = bf16_view(of[CHECKPOINT_ROUTER], 1, m->experts, m->hidden),
-        .router_bias = bf16_view(of[CHECKPOINT_ROUTER_BIAS], 1, 1, m->experts),
-        .gate_up = mxfp4_view(of[CHECKPOINT_GATE_UP_BLOCKS], of[CHECKPOINT_GATE_UP_SCALES], m->experts, gate_up_rows,
+        .attn_norm = bf16_view(from, CHECKPOINT_ATTN_NORM, 1, 1, m->hidden),
+        .q = bf16_view(from, CHECKPOINT_Q, 1, q_rows, m->hidden),
+        .k = bf16_view(from, CHECKPOINT_K, 1, kv_rows, m->hidden),
+        .v = bf16_view(from, CHECKPOINT_V, 1, kv_rows, m->hidden),
+        .q_bias = bf16_view(from, CHECKPOINT_Q_BIAS, 1, 1, q_rows),
+        .k_bias = bf16_view(from, CHECKPOINT_K_BIAS, 1, 1, kv_rows),
+        .v_bias = bf16_view(from, CHECKPOINT_V_BIAS, 1, 1, kv_rows),
+        .sinks = bf16_view(from, CHECKPOINT_SINKS, 1, 1, m->q_heads),
+        .o = bf16_view(from, CHECKPOINT_O, 1, m->hidden, q_rows),
+        .o_bias = bf16_view(from, CHECKPOINT_O_BIAS, 1, 1, m->hidden),
+        .mlp_norm = bf16_view(from, CHECKPOINT_MLP_NORM, 1, 1, m->hidden),
+        .router = bf16_view(from, CHECKPOINT_ROUTER, 1, m->experts, m->hidden),
+        .router_bias = bf16_view(from, CHECKPOINT_ROUTER_BIAS, 1, 1, m->experts),
+        .gate_up = mxfp4_view(from, CHECKPOINT_GATE_UP_BLOCKS, CHECKPOINT_GATE_UP_SCALES, m->experts, gate_up_rows,
                               m->hidden),
-        .gate_up_bias = bf16_view(of[CHECKPOINT_GATE_UP_BIAS], m->experts, 1, gate_up_rows),
+        .gate_up_bias = bf16_view(from, CHECKPOINT_GATE_UP_BIAS, m->experts, 1, gate_up_rows),
         .down =
-            mxfp4_view(of[CHECKPOINT_DOWN_BLOCKS], of[CHECKPOINT_DOWN_SCALES], m->experts, m->hidden, m->intermediate),
-        .down_bias = bf16_view(of[CHECKPOINT_DOWN_BIAS], m->experts, 1, m->hidden),
+            mxfp4_view(from, CHECKPOINT_DOWN_BLOCKS, CHECKPOINT_DOWN_SCALES, m->experts, m->hidden, m->intermediate),
+        .down_bias = bf16_view(from, CHECKPOINT_DOWN_BIAS, m->experts, 1, m->hidden),
     };
 }
 
 ops_weight checkpoint_embedding(const checkpoint *c)
 {
-    return bf16_view(c->layers[0].of[CHECKPOINT_EMBEDDING], 1, c->config.vocab, c->config.hidden);
+    return bf16_view(&c->layers[0], CHECKPOINT_EMBEDDING, 1, c->config.vocab, c->config.hidden);
 }
 
 ops_weight checkpoint_final_norm(const checkpoint *c)
 {
-    return bf16_view(c->layers[0].of[CHECKPOINT_FINAL_NORM], 1, 1, c->config.hidden);
+    return bf16_view(&c->layers[0], CHECKPOINT_FINAL_NORM, 1, 1, c->config.hidden);
 }
 
 ops_weight checkpoint_head(const checkpoint *c)
 {
-    return bf16_view(c->layers[0].of[CHECKPOINT_HEAD], 1, c->config.vocab, c->config.hidden);
+    return bf16_view(&c->layers[0], CHECKPOINT_HEAD, 1, c->config.vocab, c->config.hidden);
 }
 
 /* ---- checks ----------------------------------------------------------------------------------------------------- */

@@ -30,17 +30,11 @@ static status logits_and_sample(model *m, const model_step *step, status_detail 
     return STATUS_OK;
 }
 
-status model_forward(model *m, const model_step *step, status_detail *detail)
+/* All stages, from tokens to drawn ids. */
+static status issue(model *m, const model_step *step, status_detail *detail)
 {
     model_buffers *b = &m->buffers;
     int n = step->batch.n_tokens;
-    if (step->max_group_tokens == 0) return STATUS_OK;
-    if (n > m->shape.max_tokens || step->max_group_tokens > m->shape.max_tokens || n > step->max_group_tokens ||
-        step->n_logit_rows > m->shape.max_tokens)
-        return status_fail(detail, STATUS_INTERNAL, "a step of %d tokens and %d logit rows exceeds the %d it was sized for", n,
-                           step->n_logit_rows, m->shape.max_tokens);
-
-    STATUS_TRY(m->ops->batch_begin(m->context, &step->batch, detail));
     if (n) {
         m->ops->embed(m->context, &m->embedding, b->x);
         m->ops->add_norm(m->context, n, b->x, NULL, &m->layers[0].attn_norm, b->normed);
@@ -57,6 +51,33 @@ status model_forward(model *m, const model_step *step, status_detail *detail)
         if (n) m->ops->add_norm(m->context, n, b->x, delta, next, b->normed);
     }
     return logits_and_sample(m, step, detail);
+}
+
+/* With several groups the work depends on the other groups' tokens as well; with several chunks of logits, rows go up in the middle of a step. */
+static bool may_record(const model *m, const model_step *step)
+{
+    return m->ops->record_begin && m->plan.dp == 1 && step->n_logit_rows <= m->shape.max_logit_rows;
+}
+
+status model_forward(model *m, const model_step *step, status_detail *detail)
+{
+    int n = step->batch.n_tokens;
+    ops_recording how = OPS_ISSUE;
+    if (step->max_group_tokens == 0) return STATUS_OK;
+    if (n > m->shape.max_tokens || step->max_group_tokens > m->shape.max_tokens || n > step->max_group_tokens ||
+        step->n_logit_rows > m->shape.max_tokens)
+        return status_fail(detail, STATUS_INTERNAL, "a step of %d tokens and %d logit rows exceeds the %d it was sized for", n,
+                           step->n_logit_rows, m->shape.max_tokens);
+
+    STATUS_TRY(m->ops->batch_begin(m->context, &step->batch, detail));
+    if (may_record(m, step)) STATUS_TRY(m->ops->record_begin(m->context, step->logit_rows, step->n_logit_rows, &how, detail));
+    if (how == OPS_REPLAYED) return STATUS_OK;
+    status result = issue(m, step, detail);
+    if (how == OPS_RECORD) {
+        status end = m->ops->record_end(m->context, detail);
+        if (result == STATUS_OK) result = end;
+    }
+    return result;
 }
 
 status model_results(model *m, int ago, int n, ops_token *out, status_detail *detail)

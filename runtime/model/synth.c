@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "runtime/model/distribution.h"
 #include "runtime/model/model_file.h"
 #include "runtime/model/synth_config.h"
 #include "runtime/model/synth_plan.h"
@@ -96,44 +96,17 @@ bool synth_shape(const char *like, model_config *out)
 
 /* ---- tensors ---------------------------------------------------------------------------------------------------- */
 
-/* What a tensor's values are like. `by_columns`: the deviation is divided by the root of the row's length. */
-typedef struct distribution {
-    float mean, deviation;
-    bool by_columns;
-} distribution;
-
-static const distribution distributions[CHECKPOINT_ROLES] = {
-    [CHECKPOINT_EMBEDDING] = {0, 1, false},
-    [CHECKPOINT_FINAL_NORM] = {1, 0.1f, false},
-    [CHECKPOINT_HEAD] = {0, 2, true}, /* logits of deviation 2: some tokens are likelier, none certain */
-    [CHECKPOINT_ATTN_NORM] = {1, 0.1f, false},
-    [CHECKPOINT_Q] = {0, 1, true},
-    [CHECKPOINT_Q_BIAS] = {0, 0.1f, false},
-    [CHECKPOINT_K] = {0, 1, true},
-    [CHECKPOINT_K_BIAS] = {0, 0.1f, false},
-    [CHECKPOINT_V] = {0, 1, true},
-    [CHECKPOINT_V_BIAS] = {0, 0.1f, false},
-    [CHECKPOINT_SINKS] = {0, 1, false},
-    [CHECKPOINT_O] = {0, 1, true},
-    [CHECKPOINT_O_BIAS] = {0, 0.1f, false},
-    [CHECKPOINT_MLP_NORM] = {1, 0.1f, false},
-    [CHECKPOINT_ROUTER] = {0, 1, true},
-    [CHECKPOINT_ROUTER_BIAS] = {0, 0.1f, false},
-    [CHECKPOINT_GATE_UP_BIAS] = {0, 0.1f, false},
-    [CHECKPOINT_DOWN_BIAS] = {0, 0.1f, false},
-};
-
 static void fill(synth_random *r, const synth_tensor *t, uint8_t *out, size_t bytes)
 {
-    const distribution *d = &distributions[t->role];
     int64_t columns = t->spec.shape[t->spec.n_dims - 1];
+    distribution d = distribution_of(t->role, columns);
     switch (t->role) {
     case CHECKPOINT_GATE_UP_BLOCKS:
     case CHECKPOINT_DOWN_BLOCKS: synth_random_codes(r, out, bytes); break;
     case CHECKPOINT_GATE_UP_SCALES:
     case CHECKPOINT_DOWN_SCALES: synth_random_scales(r, out, bytes, synth_random_scale_base(32 * columns)); break;
     default:
-        synth_random_bf16(r, out, bytes, d->mean, d->by_columns ? d->deviation / sqrtf((float)columns) : d->deviation);
+        synth_random_bf16(r, out, bytes, d.mean, d.deviation);
         break;
     }
 }

@@ -2,6 +2,7 @@
 #include "tests/kernels/reference.h"
 #include "tests/kernels/suite.h"
 
+#include <math.h>
 #include <string.h>
 
 static const int hidden_sizes[] = {32, 96, 160, 2880};
@@ -86,7 +87,8 @@ static void dummy_weights_depend_on_the_seed_alone(void **state)
 {
     suite s;
     open_with_hidden(&s, *state, 160);
-    ops_weight host = {.format = OPS_BF16, .batches = 1, .rows = s.shape.vocab, .cols = 160, .row_stride = 320, .batch_stride = 320 * s.shape.vocab};
+    ops_weight host = {.format = OPS_BF16, .batches = 1, .rows = s.shape.vocab, .cols = 160, .row_stride = 320, .batch_stride = 320 * s.shape.vocab,
+                       .mean = 0.5f, .deviation = 2};
     const uint64_t seeds[] = {7, 7, 8};
     double *rows[3];
     suite_begin(&s, (suite_run[]){{0, 0, 17}}, 1, NULL);
@@ -100,13 +102,15 @@ static void dummy_weights_depend_on_the_seed_alone(void **state)
         rows[i] = suite_read(&s, x, 17 * 160);
     }
     assert_memory_equal(rows[0], rows[1], 17 * 160 * sizeof(double));
-    double squares = 0;
+    double sum = 0, squares = 0, n = 17 * 160;
     int different = 0;
     for (int i = 0; i < 17 * 160; i++) {
+        sum += rows[0][i];
         squares += rows[0][i] * rows[0][i];
         different += rows[0][i] != rows[2][i];
     }
-    assert_true(squares > 0 && squares < 1e6); /* neither zeros nor NaN nor huge */
+    assert_true(fabs(sum / n - 0.5) < 0.2); /* five deviations of the mean */
+    assert_true(fabs(sqrt(squares / n - sum / n * sum / n) - 2) < 0.15);
     assert_true(different > 17 * 150);
     suite_close(&s);
 }
