@@ -113,16 +113,20 @@ static void fill(synth_random *r, const synth_tensor *t, uint8_t *out, size_t by
 
 /* ---- files ------------------------------------------------------------------------------------------------------ */
 
-/* A checkpoint while it is written. */
+/* How far all threads together are; changed in a critical section. */
+typedef struct progress_state {
+    int64_t done, reported;
+} progress_state;
+
+/* A checkpoint while it is written; each thread has a copy. */
 typedef struct writer {
     const synth_options *options;
     const likeness *like;
     model_config config;
     synth_plan plan;
-    uint8_t *chunk; /* [CHUNK] */
-    int64_t done, reported;
-    int started; /* shards that there is a file of */
-    status_detail *detail;
+    uint8_t *chunk;         /* [CHUNK], the thread's own */
+    status_detail *detail;  /* the thread's own */
+    progress_state *shared; /* of all threads */
 } writer;
 
 static status cannot(const writer *w, const char *path, int reason)
@@ -167,15 +171,21 @@ static status write_text(const writer *w, const char *name, bool made, buffer *t
     return result;
 }
 
-static void report(writer *w)
+static void report(const writer *w, int64_t more)
 {
-    bool due = w->done == 0 || w->done == w->plan.bytes || w->done - w->reported >= REPORT_EVERY;
-    if (!due || !w->options->progress) return;
-    w->options->progress(w->options->user, w->done, w->plan.bytes);
-    w->reported = w->done;
+#pragma omp critical(synth_progress)
+    {
+        progress_state *p = w->shared;
+        p->done += more;
+        bool due = p->done == 0 || p->done == w->plan.bytes || p->done - p->reported >= REPORT_EVERY;
+        if (due && w->options->progress) {
+            w->options->progress(w->options->user, p->done, w->plan.bytes);
+            p->reported = p->done;
+        }
+    }
 }
 
-static status write_tensor(writer *w, const synth_tensor *t, int file, const char *path)
+static status write_tensor(const writer *w, const synth_tensor *t, int file, const char *path)
 {
     synth_random r = synth_random_seed(w->options->seed, (uint64_t)(t - w->plan.tensors));
     for (int64_t at = 0; at < t->spec.bytes; at += CHUNK) {
@@ -183,20 +193,18 @@ static status write_tensor(writer *w, const synth_tensor *t, int file, const cha
         size_t size = rest < CHUNK ? (size_t)rest : CHUNK;
         fill(&r, t, w->chunk, size);
         STATUS_TRY(write_bytes(w, file, path, w->chunk, size));
-        w->done += (int64_t)size;
-        report(w);
+        report(w, (int64_t)size);
     }
     return STATUS_OK;
 }
 
-static status write_shard(writer *w, int shard)
+static status write_shard(const writer *w, int shard)
 {
     char name[SYNTH_NAME_SIZE], path[PATH_MAX];
     int file = -1;
     buffer header = {0};
     synth_plan_shard_name(&w->plan, shard, name);
     STATUS_TRY(create(w, name, path, &file));
-    w->started++;
     status result = STATUS_OK;
     if (synth_plan_header(&w->plan, shard, &header))
         result = write_bytes(w, file, path, header.data, header.size);
@@ -270,11 +278,42 @@ static status check_space(const writer *w)
 
 static void remove_shards(const writer *w)
 {
-    for (int i = 0; i < w->started; i++) {
+    for (int i = 0; i < w->plan.n_shards; i++) {
         char name[SYNTH_NAME_SIZE], path[PATH_MAX];
         synth_plan_shard_name(&w->plan, i, name);
         if (model_file_path(path, sizeof path, w->options->dir, name, NULL) == STATUS_OK) unlink(path);
     }
+}
+
+/* Shards are written side by side: the generator is slower than a good disk. */
+static status write_shards(const writer *w)
+{
+    status result = STATUS_OK;
+#pragma omp parallel
+    {
+        status_detail why;
+        writer mine = *w;
+        mine.detail = &why;
+        mine.chunk = malloc(CHUNK);
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < w->plan.n_shards; i++) {
+            status before, mine_result;
+#pragma omp atomic read
+            before = result;
+            if (before != STATUS_OK) continue;
+            mine_result = mine.chunk ? write_shard(&mine, i)
+                                     : status_fail(&why, STATUS_MACHINE, "out of memory for a buffer of %d bytes", CHUNK);
+            if (mine_result == STATUS_OK) continue;
+#pragma omp critical(synth_result)
+            if (result == STATUS_OK) {
+                if (w->detail) *w->detail = why;
+#pragma omp atomic write
+                result = mine_result;
+            }
+        }
+        free(mine.chunk);
+    }
+    return result;
 }
 
 static status check_options(const synth_options *o, status_detail *detail)
@@ -293,25 +332,19 @@ static status check_options(const synth_options *o, status_detail *detail)
 
 status synth_write(const synth_options *options, status_detail *detail)
 {
-    writer w = {.options = options, .detail = detail};
+    progress_state shared = {0};
+    writer w = {.options = options, .detail = detail, .shared = &shared};
     STATUS_TRY(check_options(options, detail));
     w.like = find_likeness(options->like);
     synth_shape(options->like, &w.config);
     STATUS_TRY(synth_plan_make(&w.config, w.like->shard_bytes, &w.plan, detail));
     status result = check_space(&w);
-    if (result != STATUS_OK) goto free_plan;
-    w.chunk = malloc(CHUNK);
-    if (!w.chunk) {
-        result = status_fail(detail, STATUS_MACHINE, "out of memory for a buffer of %d bytes", CHUNK);
-        goto free_plan;
+    if (result == STATUS_OK) {
+        report(&w, 0);
+        result = write_shards(&w);
+        if (result == STATUS_OK) result = write_small_files(&w);
+        if (result != STATUS_OK) remove_shards(&w);
     }
-
-    report(&w);
-    for (int i = 0; i < w.plan.n_shards && result == STATUS_OK; i++) result = write_shard(&w, i);
-    if (result == STATUS_OK) result = write_small_files(&w);
-    if (result != STATUS_OK) remove_shards(&w);
-    free(w.chunk);
-free_plan:
     synth_plan_free(&w.plan);
     return result;
 }

@@ -1,7 +1,8 @@
 /* Writes a checkpoint in the Hugging Face layout with random weights, for tests and benchmarks.
  *
  * The weights are of a size that keeps every activation near 1, so logits are finite and spread over many tokens. Equal
- * options give equal bytes. Nothing larger than a few MB is held in memory.
+ * options give equal bytes. A few MB a thread are held in memory; shards are written side by side by all threads that
+ * OpenMP gives.
  */
 #ifndef RUNTIME_MODEL_SYNTH_H
 #define RUNTIME_MODEL_SYNTH_H
@@ -30,7 +31,7 @@ typedef struct synth_options {
     status (*write_tokenizer)(void *user, const char *path, int n_ordinary, const synth_special *specials,
                               int n_specials, status_detail *detail);
     /* Bytes of weights written so far and in all: at first with 0, about every 64 MB, and at last with done == total.
-     * NULL: none. */
+     * From any thread, one at a time. NULL: none. */
     void (*progress)(void *user, int64_t done, int64_t total);
     void *user; /* handed to both */
 } synth_options;
