@@ -67,6 +67,45 @@ static inline void cuda_check(ops_context *c, cudaError_t result, const char *wh
     }
 }
 
+/* ---- kernels that start early ----------------------------------------------------------------------------------------
+ *
+ * On compute capability 9 a kernel launched with cuda_launch may begin while the one before still runs: its launch and its first reads of weights hide
+ * behind it (programmatic dependent launch). Rules, which together make at most two kernels overlap:
+ *   - every block calls cuda_wait_for_previous() before it reads what any kernel wrote, and before it writes anything;
+ *   - nothing but weights is read before that;
+ *   - cuda_let_next_start() comes after it, never before.
+ * Kernels launched with <<<>>> wait for the one before as a whole, and need neither. */
+__device__ static inline void cuda_wait_for_previous(void)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+__device__ static inline void cuda_let_next_start(void)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/* A failure is remembered under `where`. */
+template <typename... parameters, typename... arguments>
+static inline void cuda_launch(ops_context *c, const char *where, void (*kernel)(parameters...), dim3 grid, dim3 block, size_t shared_bytes, arguments... values)
+{
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared_bytes;
+    config.stream = c->stream;
+    config.attrs = &early;
+    config.numAttrs = c->major >= 9 ? 1 : 0;
+    cuda_check(c, cudaLaunchKernelEx(&config, kernel, (parameters)values...), where);
+}
+
 /* What a blocking entry answers: STATUS_OK, or the first failure that cuda_check remembered. Failures stay. */
 status cuda_report(ops_context *c, status_detail *detail);
 

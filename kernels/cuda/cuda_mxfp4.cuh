@@ -7,14 +7,18 @@
  *   fragment rows   g and g + 8 are the matrix rows 2g and 2g + 1 of the tile: gate and up of one column land in the same thread
  *   word s (0..3)   columns 32 (s / 2) + 8 t + 4 (s % 2) + {0, 1, 2, 3}: so a lane's share of an activation row is 16 contiguous bytes per
  *                   32 columns. The order of k inside a product is free as long as both operands agree.
- *   nibbles         p and p + 4 of the word are the low and high half of fragment register p: (row g, k 0,1), (row g + 8, k 0,1),
- *                   (row g, k 2,3), (row g + 8, k 2,3)
+ *   bits            a word holds the codes s|ee|m of the four fragment registers (p = 0..3: (row g, k 0,1), (row g + 8, k 0,1), (row g, k 2,3),
+ *                   (row g + 8, k 2,3)), the first k of a register in the low half of the word, the second in the high half:
+ *                     bit of a half   15   14 13 12   11 10 9   8 7 6   5 4 3   2    1    0
+ *                                     s0   e1 e1 m1   e0 e0 m0  e e m2  e e m3  s1'  s2   s3      s1': the other half's
+ *                   so that most registers take one rotation and one mask.
  *
  * Scales: [expert][row tile][column tile][g] one 32-bit word: rows 2g (columns 0-31, 32-63), 2g + 1 (likewise).
  *
- * A code s|ee|m, moved to bits 15 and 8..6 of a BF16, is the number 2^-126 times its value (subnormals included); multiplying by
- * 2^(scale - 1) gives the exact weight value * 2^(scale - 127). Scales above 128 would overflow and are refused when weights are placed.
- * OCP Microscaling Formats (MX) v1.0, section 5.3.
+ * Two ways to numbers. FP16: a code moved to bits 15 and 11..9 is 2^-14 times its value (subnormals included); the scale is applied to the sums of
+ * 32 columns, which costs least where few tokens share a weight. BF16: a code moved to bits 15 and 8..6 is 2^-126 times its value;
+ * multiplying by 2^(scale - 1) gives the exact weight value * 2^(scale - 127), which costs least where many tokens do. There scales above
+ * 128 would overflow; they are refused when weights are placed. OCP Microscaling Formats (MX) v1.0, section 5.3.
  */
 #ifndef KERNELS_CUDA_CUDA_MXFP4_CUH
 #define KERNELS_CUDA_CUDA_MXFP4_CUH
@@ -47,13 +51,45 @@ __device__ static inline uint32_t mxfp4_mul(uint32_t a, uint32_t b)
     return out;
 }
 
-/* One word to one A fragment; `low` and `high` are the multipliers of rows g and g + 8. */
+__device__ static inline uint32_t mxfp4_rotate(uint32_t word, int right) { return __funnelshift_r(word, word, right); }
+
+/* One word to one BF16 A fragment; `low` and `high` are the multipliers of rows g and g + 8. */
 __device__ static inline void mxfp4_fragment(uint32_t word, uint32_t low, uint32_t high, uint32_t a[4])
 {
-    a[0] = mxfp4_mul(((word << 6) & 0x01c001c0u) | ((word << 12) & 0x80008000u), low);
-    a[1] = mxfp4_mul(((word << 2) & 0x01c001c0u) | ((word << 8) & 0x80008000u), high);
-    a[2] = mxfp4_mul(((word >> 2) & 0x01c001c0u) | ((word << 4) & 0x80008000u), low);
-    a[3] = mxfp4_mul(((word >> 6) & 0x01c001c0u) | (word & 0x80008000u), high);
+    const uint32_t number = 0x01c001c0u, sign = 0x80008000u;
+    a[0] = mxfp4_mul(((word >> 3) & number) | (word & sign), low);
+    a[1] = mxfp4_mul(((word >> 6) & number) | (mxfp4_rotate(word, 3) & sign), high);
+    a[2] = mxfp4_mul((word & number) | ((word << 14) & sign), low);
+    a[3] = mxfp4_mul(((word << 3) & number) | ((word << 15) & sign), high);
+}
+
+/* One word to one FP16 A fragment of values times 2^-14. */
+__device__ static inline void mxfp4_fragment_half(uint32_t word, uint32_t a[4])
+{
+    const uint32_t number = 0x0e000e00u, sign = 0x80008000u;
+    a[0] = word & (number | sign);
+    a[1] = mxfp4_rotate(word, 3) & (number | sign);
+    a[2] = ((word << 3) & number) | ((word << 14) & sign);
+    a[3] = ((word << 6) & number) | ((word << 15) & sign);
+}
+
+/* What sums of an FP16 fragment are to be multiplied by: 2^(scale - 127 + 14). */
+__device__ static inline float mxfp4_half_factor(uint32_t scale) { return __uint_as_float((scale + 14u) << 23); }
+
+/* d = a b, FP16 in, F32 out, nothing added: mma.sync.m16n8k16 */
+__device__ static inline void mxfp4_mma_half_first(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
+                 : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
+}
+
+/* d += a b, FP16 in, F32 out */
+__device__ static inline void mxfp4_mma_half(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 /* d += a b, BF16 in, F32 out: mma.sync.m16n8k16 (PTX ISA 9.7.14) */
