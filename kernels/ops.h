@@ -56,6 +56,9 @@ typedef struct ops_options {
     int device;          /* local GPU number; ignored by the CPU */
     int threads;         /* CPU: threads per rank, 0: OpenMP's choice */
     int block_tokens;    /* 0: the backend's choice */
+    /* Told several times a second while place_end copies weights: how many bytes of them are read. From its caller's thread; NULL: not wanted. */
+    void (*loading)(void *user, int64_t bytes);
+    void *user;          /* handed to it */
 } ops_options;
 
 /* What a backend is like; valid before any shape is known. */

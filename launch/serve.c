@@ -5,10 +5,12 @@
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "launch/configuration.h"
 #include "launch/job.h"
 #include "launch/main.h"
+#include "launch/progress.h"
 #include "launch/serve_report.h"
 #include "launch/serve_text.h"
 #include "launch/shutdown.h"
@@ -18,6 +20,8 @@
 
 /* How long a client that reads slowly may hold up the end, once all its tokens are there. */
 enum { SLOW_READER_SECONDS = 5 };
+/* How long a load may take before a log hears how far it is. */
+enum { QUIET_SECONDS = 5 };
 
 typedef struct serve {
     verb_failure *failure;
@@ -27,6 +31,8 @@ typedef struct serve {
     char dir[CONFIGURATION_MAX_PATH];
     model_config config;
     int threads;
+    progress progress; /* of loading */
+    double began;      /* loading, CLOCK_MONOTONIC seconds */
     model *model;
     engine *engine;
     /* rank 0 */
@@ -61,10 +67,25 @@ static status locate(serve *s)
     return STATUS_OK;
 }
 
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void show_loading(void *user, int64_t done, int64_t total)
+{
+    serve *s = user;
+    bool brief = now() - s->began < QUIET_SECONDS && !isatty(STDERR_FILENO); /* a log need not tell what is over at once */
+    if (s->progress.started || !brief) progress_show(&s->progress, done, total);
+}
+
 static status load(serve *s)
 {
     static const char *const backends[] = {"auto", "cuda", "cpu"};
     const settings *o = &s->settings;
+    s->progress.what = "loading";
     model_options options = {
         .dir = *s->dir ? s->dir : NULL,
         .config = &s->config,
@@ -76,6 +97,8 @@ static status load(serve *s)
         .max_tokens = (int)o->engine.max_tokens_per_step,
         .max_sequences = (int)o->engine.max_sequences,
         .max_model_len = o->engine.max_model_len == SETTINGS_AUTO ? 0 : (int)o->engine.max_model_len,
+        .progress = world_rank(s->world) == 0 ? show_loading : NULL,
+        .user = s,
     };
     STATUS_TRY(model_open(s->world, &options, &s->model, detail_of(s)));
     if (!s->text) return STATUS_OK;
@@ -130,13 +153,10 @@ static status start(serve *s, int argc, char **argv, bool *leave)
     STATUS_TRY(agree(s, locate(s)));
     STATUS_TRY(agree(s, leads ? serve_text_start(s->dir, &s->text, detail_of(s)) : STATUS_OK));
 
-    struct timespec begin, end;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
+    s->began = now();
     if (leads) log_info("loading %s", *s->dir ? s->dir : s->settings.model.path);
     STATUS_TRY(agree(s, load(s)));
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    if (leads)
-        log_info("loaded in %.1f s", (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec));
+    if (leads) log_info("loaded in %.1f s", now() - s->began);
     STATUS_TRY(asked_to_leave(s, leave));
     if (*leave) return STATUS_OK;
     STATUS_TRY(agree(s, open_engine(s)));

@@ -143,9 +143,12 @@ if [ $gpu -eq 1 ]; then
         # The backend suite and the device transports ran with the release tests: they take every backend that opens.
         for ranks in 1 2 4; do
             step "gpu-goldens-$ranks" mpirun --oversubscribe -np $ranks build/release/tests/model/test_goldens cuda
+            step "gpu-gentle-$ranks" mpirun --oversubscribe -np $ranks build/release/tests/model/test_gentle cuda
         done
+        GPTOSS_BACKEND=cuda GPTOSS_BUILD_DIR=$PWD/build/release step gpu-clients build/venv/bin/python -m pytest -q -rs -p no:cacheprovider \
+            tests/e2e/test_gpu.py tests/e2e/test_job.py tests/e2e/test_hostile.py tests/e2e/test_openai_client.py
         step gpu-sanitizer compute-sanitizer --error-exitcode 1 build/release/tests/kernels/test_kernels_experts
-        note gpu "goldens at 1, 2 and 4 ranks on one GPU, memory checks of the expert products"
+        note gpu "goldens at 1, 2 and 4 ranks on one GPU, clients, memory checks of the expert products"
     fi
 fi
 

@@ -39,6 +39,9 @@ struct ops_context {
     size_t shared_max;           /* bytes of shared memory a block may ask for */
     cudaStream_t stream;
     cublasLtHandle_t lt;
+    bool wgmma;                  /* the program holds code for this very device's tensor cores (90a) */
+    void (*loading)(void *user, int64_t bytes); /* as asked at open, with its argument */
+    void *loading_user;
     int threads, block_tokens;   /* as asked at open: processors for loading, tokens of a KV block */
     ops_shape shape;
     cuda_batch batch;
@@ -72,7 +75,7 @@ static inline void cuda_check(ops_context *c, cudaError_t result, const char *wh
  * On compute capability 9 a kernel launched with cuda_launch may begin while the one before still runs: its launch and its first reads of weights hide
  * behind it (programmatic dependent launch). Rules, which together make at most two kernels overlap:
  *   - every block calls cuda_wait_for_previous() before it reads what any kernel wrote, and before it writes anything;
- *   - nothing but weights is read before that;
+ *   - before that it reads nothing but weights, and what kernels wrote that were launched before the previous one;
  *   - cuda_let_next_start() comes after it, never before.
  * Kernels launched with <<<>>> wait for the one before as a whole, and need neither. */
 __device__ static inline void cuda_wait_for_previous(void)

@@ -13,6 +13,8 @@ struct cuda_attention_state {
 /* One warp per (row, query head); lanes share the head's dimensions. */
 __global__ void __launch_bounds__(32) attention_plain_kernel(const __grid_constant__ attention_args a, const int32_t *row_sequence, const int32_t *positions)
 {
+    cuda_wait_for_previous();
+    cuda_let_next_start();
     int64_t row = blockIdx.x;
     int head = blockIdx.y, kv_head = head / a.group, lane = threadIdx.x, position = positions[row];
     const int32_t *table = a.table + (int64_t)row_sequence[row] * a.table_stride;
@@ -95,12 +97,12 @@ template <int DIM> static void launch(ops_context *c, const attention_args *a)
     const cuda_batch *b = &c->batch;
     if (b->longest_run > 1) {
         dim3 grid((unsigned)b->n_tiles, (unsigned)a->kv_heads);
-        attention_prefill_kernel<DIM><<<grid, 32 * PREFILL_WARPS, prefill_shared_bytes<DIM>(), c->stream>>>(*a);
+        cuda_launch(c, "attention", attention_prefill_kernel<DIM>, grid, dim3(32 * PREFILL_WARPS), prefill_shared_bytes<DIM>(), *a);
         return;
     }
     dim3 grid((unsigned)a->splits, (unsigned)a->kv_heads, (unsigned)b->n_sequences), heads((unsigned)a->q_heads, (unsigned)b->n_sequences);
-    attention_decode_kernel<DIM><<<grid, 32 * DECODE_WARPS, decode_shared_bytes<DIM>(), c->stream>>>(*a);
-    attention_merge_kernel<DIM><<<heads, DIM, 0, c->stream>>>(*a);
+    cuda_launch(c, "attention", attention_decode_kernel<DIM>, grid, dim3(32 * DECODE_WARPS), decode_shared_bytes<DIM>(), *a);
+    cuda_launch(c, "attention", attention_merge_kernel<DIM>, heads, dim3(DIM), 0, *a);
 }
 
 void cuda_attention(ops_context *c, const ops_layer *layer, const void *q, void *out)
@@ -133,7 +135,6 @@ void cuda_attention(ops_context *c, const ops_layer *layer, const void *q, void 
         (s->head_dim == 16 ? launch<16> : s->head_dim == 32 ? launch<32> : s->head_dim == 64 ? launch<64> : launch<128>)(c, &a);
     } else {
         dim3 grid((unsigned)b->n_tokens, (unsigned)s->q_heads);
-        attention_plain_kernel<<<grid, 32, 0, c->stream>>>(a, b->row_sequence, b->positions);
+        cuda_launch(c, "attention", attention_plain_kernel, grid, dim3(32), 0, a, b->row_sequence, b->positions);
     }
-    cuda_check(c, cudaGetLastError(), "attention");
 }

@@ -14,6 +14,8 @@ template <int DIM> __global__ void __launch_bounds__(32 * DECODE_WARPS) attentio
 {
     extern __shared__ uint4 shared[]; /* [warps][keys, values][64, DIM] */
     enum { TILE = ATTENTION_KEYS * DIM / 8 };
+    cuda_wait_for_previous();
+    cuda_let_next_start();
     int split = blockIdx.x, kv_head = blockIdx.y, sequence = blockIdx.z, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     int context = a.contexts[sequence], row = a.sequence_start[sequence];
     const int32_t *table = a.table + (int64_t)sequence * a.table_stride;
@@ -63,11 +65,15 @@ template <int DIM> __global__ void __launch_bounds__(32 * DECODE_WARPS) attentio
 /* grid: (q_heads, sequences), DIM threads. */
 template <int DIM> __global__ void __launch_bounds__(DIM) attention_merge_kernel(const __grid_constant__ attention_args a)
 {
+    cuda_wait_for_previous();
+    cuda_let_next_start();
     int head = blockIdx.x, sequence = blockIdx.y, parts = a.splits * DECODE_WARPS;
     const float *in = a.partial + ((int64_t)sequence * a.q_heads + head) * parts * (DIM + 2);
     float sink = __bfloat162float(a.sinks[head]), largest = sink;
+#pragma unroll 8
     for (int p = 0; p < parts; p++) largest = fmaxf(largest, in[p * (DIM + 2) + DIM]);
     float total = __expf(sink - largest), sum = 0;
+#pragma unroll 8
     for (int p = 0; p < parts; p++) {
         float keep = __expf(in[p * (DIM + 2) + DIM] - largest); /* a part without keys has -infinity: 0 */
         total += keep * in[p * (DIM + 2) + DIM + 1];

@@ -12,6 +12,8 @@ template <int DIM> __global__ void __launch_bounds__(32 * PREFILL_WARPS, 1) atte
 {
     extern __shared__ uint4 shared[]; /* [stages][keys, values][64, DIM] */
     enum { TILE = ATTENTION_KEYS * DIM / 8 };
+    cuda_wait_for_previous();
+    cuda_let_next_start();
     int kv_head = blockIdx.y, sequence = a.tile_sequence[blockIdx.x], first_token = a.tile_token[blockIdx.x];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     int run_start = a.sequence_start[sequence], run = a.sequence_start[sequence + 1] - run_start, context = a.contexts[sequence];

@@ -160,6 +160,8 @@ static status backend_open(const ops_options *options, ops_context **out, status
     if (!c) return status_fail(detail, STATUS_MACHINE, "no memory for the CUDA backend");
     c->device = options->device;
     c->threads = options->threads;
+    c->loading = options->loading;
+    c->loading_user = options->user;
     c->block_tokens = options->block_tokens > 0 ? options->block_tokens : DEFAULT_BLOCK_TOKENS;
     status result = take_device(c, detail);
     if (result != STATUS_OK) {

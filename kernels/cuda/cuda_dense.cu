@@ -1,9 +1,8 @@
-/* Products of BF16 rows with BF16 matrices. Up to 4 rows: a kernel bound by reading the matrix, two matrix rows per warp. More: cuBLASLt. */
-#include <stdint.h>
+/* Products of BF16 rows with BF16 matrices. Up to 16 rows: cuda_dense_stream.cu, where it serves. Otherwise up to 4 rows
+ * a plain kernel, and cuBLASLt for more. */
+#include "kernels/cuda/cuda_dense.cuh"
 
-#include "kernels/cuda/cuda.h"
-
-enum { FEW_ROWS = 4, WARPS = 8, ROWS_PER_WARP = 2, BATCH = 6, CHUNK = 8 }; /* CHUNK: BF16 values of one 16-byte load */
+enum { FEW_ROWS = 4, WARPS = 8, CHUNK = 8 }; /* CHUNK: BF16 values of one 16-byte load */
 enum { MAX_PLANS = 512, WORKSPACE = 32 << 20 };
 
 /* A cuBLASLt plan for one shape: found once, when the shape is first seen (before graphs are captured, by the warm-up). */
@@ -51,52 +50,50 @@ __device__ static void store(void *out, int64_t at, float value, bool wide)
         ((bf16 *)out)[at] = __float2bfloat16(value);
 }
 
-/* cols is a multiple of CHUNK. */
-template <int N>
+/* The chunks base, base + 32, ... of a matrix row. */
+template <int BATCH> __device__ static void load_chunks(uint4 out[BATCH], const uint4 *row, int base, int chunks)
+{
+#pragma unroll
+    for (int i = 0; i < BATCH; i++)
+        if (base + 32 * i < chunks) out[i] = __ldcs(row + base + 32 * i);
+}
+
+/* A warp per matrix row, with BATCH chunks a lane in flight, the first of them before the kernel before this one is done. cols is a multiple of CHUNK. */
+template <int N, int BATCH>
 __global__ void __launch_bounds__(32 * WARPS) few_rows_kernel(const bf16 *rows, const bf16 *w, int64_t w_stride, const bf16 *bias, int w_rows, int cols, void *out,
                                                               int64_t out_stride, bool wide)
 {
-    int lane = threadIdx.x % 32, first = (blockIdx.x * WARPS + threadIdx.x / 32) * ROWS_PER_WARP, chunks = cols / CHUNK;
-    if (first >= w_rows) return;
-    const uint4 *matrix[ROWS_PER_WARP];
-#pragma unroll
-    for (int r = 0; r < ROWS_PER_WARP; r++) matrix[r] = (const uint4 *)(w + (int64_t)min(first + r, w_rows - 1) * w_stride);
-    float sums[ROWS_PER_WARP][N] = {};
+    int lane = threadIdx.x % 32, row = blockIdx.x * WARPS + threadIdx.x / 32, chunks = cols / CHUNK;
+    const uint4 *matrix = (const uint4 *)(w + (int64_t)min(row, w_rows - 1) * w_stride);
+    uint4 weights[BATCH];
+    load_chunks<BATCH>(weights, matrix, lane, chunks);
+    float add = bias ? __bfloat162float(bias[min(row, w_rows - 1)]) : 0;
+    cuda_wait_for_previous();
+    cuda_let_next_start();
+    if (row >= w_rows) return;
+    float sums[N] = {};
     for (int base = lane; base < chunks; base += 32 * BATCH) {
-        uint4 weights[BATCH][ROWS_PER_WARP];
-#pragma unroll
-        for (int i = 0; i < BATCH; i++)
-#pragma unroll
-            for (int r = 0; r < ROWS_PER_WARP; r++)
-                if (base + 32 * i < chunks) weights[i][r] = __ldcs(matrix[r] + base + 32 * i);
 #pragma unroll
         for (int i = 0; i < BATCH; i++) {
             if (base + 32 * i >= chunks) break;
 #pragma unroll
-            for (int n = 0; n < N; n++) {
-                uint4 x = __ldg((const uint4 *)(rows + (int64_t)n * cols) + base + 32 * i);
-#pragma unroll
-                for (int r = 0; r < ROWS_PER_WARP; r++) sums[r][n] = dot_chunk(weights[i][r], x, sums[r][n]);
-            }
+            for (int n = 0; n < N; n++) sums[n] = dot_chunk(weights[i], *((const uint4 *)(rows + (int64_t)n * cols) + base + 32 * i), sums[n]);
         }
+        load_chunks<BATCH>(weights, matrix, base + 32 * BATCH, chunks);
     }
 #pragma unroll
-    for (int r = 0; r < ROWS_PER_WARP; r++) {
-        float add = bias && first + r < w_rows ? __bfloat162float(bias[first + r]) : 0;
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-            float sum = sums[r][n];
-            for (int step = 16; step; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
-            if (lane == 0 && first + r < w_rows) store(out, n * out_stride + first + r, sum + add, wide);
-        }
+    for (int n = 0; n < N; n++) {
+        for (int step = 16; step; step /= 2) sums[n] += __shfl_xor_sync(~0u, sums[n], step);
+        if (lane == 0) store(out, n * out_stride + row, sums[n] + add, wide);
     }
 }
 
 template <int N> static void launch_few(ops_context *c, const bf16 *rows, const ops_weight *w, const bf16 *bias, void *out, int64_t out_stride, dtype type)
 {
-    unsigned blocks = (unsigned)((w->rows + WARPS * ROWS_PER_WARP - 1) / (WARPS * ROWS_PER_WARP));
-    few_rows_kernel<N><<<blocks, 32 * WARPS, 0, c->stream>>>(rows, (const bf16 *)w->data, w->row_stride / 2, bias, (int)w->rows, (int)w->cols, out, out_stride,
-                                                              type == DTYPE_F32);
+    enum { SHORT = 12, LONG = 16 }; /* chunks a lane: rows of up to 3072 columns are in flight as a whole, or of 4096 */
+    auto kernel = w->cols <= 32 * CHUNK * SHORT ? few_rows_kernel<N, SHORT> : few_rows_kernel<N, LONG>;
+    cuda_launch(c, "dense product", kernel, dim3((unsigned)((w->rows + WARPS - 1) / WARPS)), dim3(32 * WARPS), 0, rows, (const bf16 *)w->data, w->row_stride / 2, bias,
+                (int)w->rows, (int)w->cols, out, out_stride, type == DTYPE_F32);
 }
 
 /* ---- many rows ---------------------------------------------------------------------------------------------------- */
@@ -216,6 +213,10 @@ void cuda_dense(ops_context *c, int n, const bf16 *rows, const ops_weight *w, co
 {
     const bf16 *add = bias && bias->rows ? (const bf16 *)bias->data : NULL;
     if (n == 0 || w->rows == 0) return;
+    if (dense_stream_serves(c, n, w)) {
+        dense_stream_launch(c, n, rows, w, add, out, out_stride, type);
+        return;
+    }
     switch (n) {
     case 1: launch_few<1>(c, rows, w, add, out, out_stride, type); break;
     case 2: launch_few<2>(c, rows, w, add, out, out_stride, type); break;

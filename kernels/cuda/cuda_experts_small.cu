@@ -1,106 +1,154 @@
-/* Expert products for up to 8 rows per expert. A block owns one tile of 16 weight rows of one item; its warps share the columns, each
- * with all its loads in flight at once, and add up in shared memory. Every weight byte is read once, as 512 contiguous bytes per warp. */
+/* Expert products for up to 16 pairs an item, bound by reading the weights: for shapes and GPUs that cuda_experts_stream.cu does not serve. A warp owns one tile of 16 weight rows, or a share of its columns, and streams
+ * it with the next tiles' loads in flight while the present ones are multiplied; every weight byte is read once per item, as 512 contiguous bytes a warp.
+ *
+ * Unpacking is what a stream at memory speed leaves least time for: about 100 instructions per tile of 16 x 64 and warp. So weights become FP16 without
+ * a multiplication (cuda_mxfp4.cuh), and a block's scale meets the sums of its 32 columns. Token rows are FP16 too, which holds them: RMSNorm bounds a
+ * normed row by the root of its length times the norm's weight, the clamps bound an activation by limit * (limit + 1). */
 #include "kernels/cuda/cuda_experts.cuh"
 
-enum { WARPS = 8, BATCH = 6 }; /* BATCH column tiles of a warp in flight: 45 tiles over 8 warps is 6 */
+enum { WARPS = 4, BATCH = 4, MAX_SPLIT = 4 }; /* BATCH: column tiles of a warp in flight, besides those being multiplied */
 
-struct tile_load {
-    uint4 codes;
-    uint32_t scales;
+struct tile_batch {
+    uint4 codes[BATCH];
+    uint32_t scales[BATCH];
 };
 
-__device__ static tile_load load_tile(const mxfp4_stack &s, int64_t row_tile, int col_tile, int lane)
+__device__ static void load_batch(tile_batch &b, const mxfp4_stack &s, int64_t row_tile, int col_tile, int last, int lane)
 {
-    int64_t index = row_tile * s.col_tiles + col_tile;
-    tile_load out;
-    out.codes = __ldcs(s.tiles + index * 32 + lane); /* read once: do not keep in L1 */
-    out.scales = __ldg(s.scales + index * 8 + lane / 4);
-    return out;
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+        if (col_tile + i >= last) break;
+        int64_t index = row_tile * s.col_tiles + col_tile + i;
+        b.codes[i] = __ldcs(s.tiles + index * 32 + lane); /* read once: first to leave the caches */
+        b.scales[i] = __ldcs(s.scales + index * 8 + lane / 4);
+    }
 }
 
-/* Adds one tile's share: sums[0..1] row g of tokens 2t, 2t+1; sums[2..3] row g + 8. `row` is this lane's token row, or NULL. */
-__device__ static void add_tile(const tile_load &tile, const bf16 *row, int col, int cols, float sums[4])
+/* sums[n][0..1]: row g of tokens 8 n + 2 t, 8 n + 2 t + 1; sums[n][2..3]: row g + 8. rows[n]: this lane's share of token 8 n + g, or NULL. */
+template <int N> __device__ static void add_half(const uint32_t words[2], float low, float high, const half *const rows[N], int col, bool inside, float sums[N][4])
 {
-    const uint32_t words[4] = {tile.codes.x, tile.codes.y, tile.codes.z, tile.codes.w};
+    uint32_t first[4], second[4];
+    mxfp4_fragment_half(words[0], first);
+    mxfp4_fragment_half(words[1], second);
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
+    for (int n = 0; n < N; n++) {
         uint4 x = make_uint4(0, 0, 0, 0);
-        if (row && col + 32 * half < cols) x = *(const uint4 *)(row + col + 32 * half);
-        uint32_t low = mxfp4_multiplier((tile.scales >> (8 * half)) & 255u), high = mxfp4_multiplier((tile.scales >> (8 * half + 16)) & 255u);
-        uint32_t a[4];
-        mxfp4_fragment(words[2 * half], low, high, a);
-        mxfp4_mma(sums, a, x.x, x.y);
-        mxfp4_fragment(words[2 * half + 1], low, high, a);
-        mxfp4_mma(sums, a, x.z, x.w);
+        if (rows[n] && inside) x = *(const uint4 *)(rows[n] + col);
+        float product[4];
+        mxfp4_mma_half_first(product, first, x.x, x.y);
+        mxfp4_mma_half(product, second, x.z, x.w);
+        sums[n][0] = fmaf(product[0], low, sums[n][0]);
+        sums[n][1] = fmaf(product[1], low, sums[n][1]);
+        sums[n][2] = fmaf(product[2], high, sums[n][2]);
+        sums[n][3] = fmaf(product[3], high, sums[n][3]);
     }
 }
 
-template <expert_product product>
-__device__ static void write_pair_of_rows(const expert_args &args, int expert, int position, int tile, int g, float first, float second)
+template <int N> __device__ static void add_batch(const tile_batch &b, const half *const rows[N], int col_tile, int last, int cols, float sums[N][4])
 {
-    const mxfp4_stack &s = args.stack;
-    int row = tile * MXFP4_TILE_ROWS + 2 * g;
-    if (s.bias) {
-        const bf16 *bias = s.bias + expert * s.bias_stride + row;
-        first += __bfloat162float(bias[0]);
-        second += __bfloat162float(bias[1]);
-    }
-    if (product == EXPERT_GATE_UP) {
-        args.out[(int64_t)position * args.out_stride + row / 2] = __float2bfloat16(mxfp4_swiglu(first, second, args.alpha, args.limit));
-    } else {
-        __nv_bfloat162 both = __floats2bfloat162_rn(first, second);
-        *(__nv_bfloat162 *)(args.out + (int64_t)args.groups.pairs[position] * args.out_stride + row) = both;
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+        if (col_tile + i >= last) break;
+        int col = (col_tile + i) * MXFP4_TILE_COLS;
+        uint32_t low[2] = {b.codes[i].x, b.codes[i].y}, high[2] = {b.codes[i].z, b.codes[i].w};
+        add_half<N>(low, mxfp4_scale(b.scales[i], 0), mxfp4_scale(b.scales[i], 2), rows, col, true, sums);
+        add_half<N>(high, mxfp4_scale(b.scales[i], 1), mxfp4_scale(b.scales[i], 3), rows, col + 32, col + 32 < cols, sums);
     }
 }
 
-template <expert_product product> __global__ void __launch_bounds__(WARPS * 32, 3) expert_small_kernel(const __grid_constant__ expert_args args)
+/* Adds what the other warps of this row tile have; their sums end in the first of them. */
+template <int N> __device__ static void gather_split(float sums[N][4], int split, int part, int warp, int lane)
 {
-    __shared__ float partial[WARPS][MXFP4_TILE_ROWS * EXPERT_SMALL_TILE];
-    int item = blockIdx.y;
-    if (item >= *args.groups.n_items) return;
-    const mxfp4_stack &s = args.stack;
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-    int expert = args.groups.item_expert[item], start = args.groups.item_start[item], count = args.groups.item_count[item];
-    int64_t row_tile = (int64_t)expert * s.row_tiles + blockIdx.x;
-
-    int per_warp = (s.col_tiles + WARPS - 1) / WARPS;
-    int first = warp * per_warp, last = min(first + per_warp, s.col_tiles);
-    const bf16 *row = NULL;
-    if (g < count) {
-        int position = start + g;
-        int index = product == EXPERT_GATE_UP ? args.groups.pairs[position] / args.top_k : position;
-        row = args.rows + (int64_t)index * args.in_stride + 8 * t;
-    }
-    float sums[4] = {0, 0, 0, 0};
-    for (int base = first; base < last; base += BATCH) {
-        tile_load tiles[BATCH];
+    __shared__ float shared[WARPS][N][4][32];
 #pragma unroll
-        for (int i = 0; i < BATCH; i++)
-            if (base + i < last) tiles[i] = load_tile(s, row_tile, base + i, lane);
+    for (int n = 0; n < N; n++)
 #pragma unroll
-        for (int i = 0; i < BATCH; i++)
-            if (base + i < last) add_tile(tiles[i], row, (base + i) * MXFP4_TILE_COLS, args.cols, sums);
-    }
-    *(float2 *)&partial[warp][g * 8 + 2 * t] = make_float2(sums[0], sums[1]);
-    *(float2 *)&partial[warp][(g + 8) * 8 + 2 * t] = make_float2(sums[2], sums[3]);
+        for (int i = 0; i < 4; i++) shared[warp][n][i][lane] = sums[n][i];
     __syncthreads();
-    if (threadIdx.x >= 64) return;
-    int out_row = threadIdx.x / 8, token = threadIdx.x % 8;
-    if (token >= count) return;
-    float low = 0, high = 0;
+    if (part > 0) return;
+    for (int other = 1; other < split; other++)
 #pragma unroll
-    for (int w = 0; w < WARPS; w++) {
-        low += partial[w][out_row * 8 + token];
-        high += partial[w][(out_row + 8) * 8 + token];
-    }
-    write_pair_of_rows<product>(args, expert, start + token, blockIdx.x, out_row, low, high);
+        for (int n = 0; n < N; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) sums[n][i] += shared[warp + other][n][i][lane];
 }
 
-void expert_small_launch(cudaStream_t stream, expert_product product, const expert_args *args, int max_items)
+/* grid: (row tiles * split / WARPS, items). Items hold at most 8 N pairs. */
+template <expert_product product, int N> __global__ void __launch_bounds__(WARPS * 32, 4) expert_small_kernel(const __grid_constant__ expert_args args, int split)
 {
-    dim3 grid((unsigned)args->stack.row_tiles, (unsigned)max_items);
+    const mxfp4_stack &s = args.stack;
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4, part = warp % split;
+    int tile = blockIdx.x * (WARPS / split) + warp / split;
+    if (product == EXPERT_GATE_UP) { /* the groups come from the kernel before; for `down` they are older */
+        cuda_wait_for_previous();
+        cuda_let_next_start();
+    }
+    bool wanted = (int)blockIdx.y < *args.groups.n_items;
+    int4 item = args.groups.items[blockIdx.y]; /* of an earlier step where there is none now */
+    bool active = wanted && tile < s.row_tiles;
+    int64_t row_tile = (int64_t)item.x * s.row_tiles + tile;
+    int first = s.col_tiles * part / split, last = active ? s.col_tiles * (part + 1) / split : first;
+    __nv_bfloat162 bias = __floats2bfloat162_rn(0, 0);
+    int row = tile * MXFP4_TILE_ROWS + 2 * g;
+    if (active && s.bias && part == 0) bias = *(const __nv_bfloat162 *)(s.bias + item.x * s.bias_stride + row);
+    tile_batch now, next;
+    load_batch(now, s, row_tile, first, last, lane);
+    if (product == EXPERT_DOWN) {
+        cuda_wait_for_previous();
+        cuda_let_next_start();
+    }
+    if (!wanted) return; /* the whole block */
+
+    const half *rows[N];
+#pragma unroll
+    for (int n = 0; n < N; n++) {
+        int position = item.y + 8 * n + g;
+        rows[n] = NULL;
+        if (8 * n + g >= item.z) continue;
+        int index = product == EXPERT_GATE_UP ? args.groups.pairs[position] / args.top_k : position;
+        rows[n] = (const half *)args.rows + (int64_t)index * args.in_stride + 8 * t;
+    }
+    float sums[N][4] = {};
+    for (int base = first; base < last; base += 2 * BATCH) {
+        load_batch(next, s, row_tile, base + BATCH, last, lane);
+        add_batch<N>(now, rows, base, last, args.cols, sums);
+        load_batch(now, s, row_tile, base + 2 * BATCH, last, lane);
+        add_batch<N>(next, rows, base + BATCH, last, args.cols, sums);
+    }
+    if (split > 1) gather_split<N>(sums, split, part, warp, lane);
+    if (!active || part > 0) return;
+#pragma unroll
+    for (int n = 0; n < N; n++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            int token = 8 * n + 2 * t + i;
+            if (token < item.z) expert_write_two<product>(args, item.y + token, row, bias, sums[n][i], sums[n][2 + i]);
+        }
+}
+
+/* Warps enough to keep the memory busy: the columns of a tile are split where there are few tiles. */
+static int split_for(const ops_context *c, const expert_args *args, int max_items)
+{
+    enum { WARPS_PER_SM = 8 };
+    int split = 1;
+    while (split < MAX_SPLIT && (int64_t)args->stack.row_tiles * max_items * split < WARPS_PER_SM * c->sm_count) split *= 2;
+    return split;
+}
+
+template <int N> static void launch(ops_context *c, expert_product product, const expert_args *args, int max_items)
+{
+    int split = split_for(c, args, max_items), tiles = WARPS / split;
+    dim3 grid((unsigned)((args->stack.row_tiles + tiles - 1) / tiles), (unsigned)max_items);
     if (product == EXPERT_GATE_UP)
-        expert_small_kernel<EXPERT_GATE_UP><<<grid, WARPS * 32, 0, stream>>>(*args);
+        cuda_launch(c, "experts gate_up", expert_small_kernel<EXPERT_GATE_UP, N>, grid, dim3(32 * WARPS), 0, *args, split);
     else
-        expert_small_kernel<EXPERT_DOWN><<<grid, WARPS * 32, 0, stream>>>(*args);
+        cuda_launch(c, "experts down", expert_small_kernel<EXPERT_DOWN, N>, grid, dim3(32 * WARPS), 0, *args, split);
+}
+
+void expert_small_launch(ops_context *c, expert_product product, const expert_args *args, int tile, int max_items)
+{
+    if (tile <= 8)
+        launch<1>(c, product, args, max_items);
+    else
+        launch<2>(c, product, args, max_items);
 }

@@ -5,12 +5,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
-/* PIECE: bytes that go up at once. Two buffers a thread, so at most 384 MB are page-locked, and as much device memory
- * while loading. */
+/* PIECE: bytes that go up at once. Two buffers a thread, so at most 512 MB are page-locked, and as much device memory
+ * while loading. Reading from the page cache took 17 GB/s with 4 threads, 33 with 8, 40 with 12 and 42 with 16, where the bus does 55. */
 enum {
-    MAX_THREADS = 12,
+    MAX_THREADS = 16,
+    REPORTS_A_SECOND = 5,
     MIN_THREADS = 2,
     BUFFERS = 2,
     PIECE = 16 << 20,
@@ -55,6 +57,8 @@ struct cuda_loader {
     cuda_loader_job *jobs;
     size_t n_jobs, room, current; /* jobs[current] is being cut into pieces */
     int64_t row;                  /* of the current job: where its next piece begins */
+    int64_t bytes;                /* of the pieces that were read */
+    int idle;                     /* threads that have ended */
     bool closing;                 /* no more jobs come */
     status state;                 /* the first failure; nothing is begun after it */
     status_detail detail;
@@ -190,6 +194,9 @@ static status load_piece(worker *w, const piece *p, status_detail *detail)
     w->next = (w->next + 1) % BUFFERS;
     STATUS_TRY(ready_buffer(b, bytes, detail));
     STATUS_TRY(read_piece(p, b->host, detail));
+    pthread_mutex_lock(&w->loader->lock);
+    w->loader->bytes += (int64_t)bytes;
+    pthread_mutex_unlock(&w->loader->lock);
     bool packs = job->view.format == OPS_MXFP4;
     uint8_t *to = packs ? b->device : job->out + codes / (size_t)p->n * (size_t)p->first;
     STATUS_TRY(check(cudaMemcpyAsync(to, b->host, bytes, cudaMemcpyHostToDevice, w->stream), "a copy", detail));
@@ -235,6 +242,10 @@ static void *run_worker(void *argument)
     }
     if (state != STATUS_OK) fail(w->loader, state, &detail);
     close_worker(w);
+    pthread_mutex_lock(&w->loader->lock);
+    w->loader->idle++;
+    pthread_cond_broadcast(&w->loader->changed);
+    pthread_mutex_unlock(&w->loader->lock);
     return NULL;
 }
 
@@ -304,6 +315,27 @@ static void join(struct cuda_loader *l)
     while (l->n_workers > 0) pthread_join(l->workers[--l->n_workers].thread, NULL);
 }
 
+/* Until all threads have ended, telling how far they are. */
+static void watch(ops_context *c)
+{
+    struct cuda_loader *l = c->loader;
+    struct timespec next;
+    clock_gettime(CLOCK_REALTIME, &next); /* what the condition's clock is */
+    pthread_mutex_lock(&l->lock);
+    l->closing = true;
+    pthread_cond_broadcast(&l->changed);
+    while (l->idle < l->n_workers) {
+        next.tv_nsec += 1000000000 / REPORTS_A_SECOND;
+        if (next.tv_nsec >= 1000000000) next.tv_sec++, next.tv_nsec -= 1000000000;
+        while (l->idle < l->n_workers && pthread_cond_timedwait(&l->changed, &l->lock, &next) != ETIMEDOUT) {}
+        int64_t bytes = l->bytes;
+        pthread_mutex_unlock(&l->lock);
+        c->loading(c->loading_user, bytes);
+        pthread_mutex_lock(&l->lock);
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
 static void destroy(ops_context *c)
 {
     struct cuda_loader *l = c->loader;
@@ -343,6 +375,7 @@ status cuda_loader_finish(ops_context *c, status_detail *detail)
 {
     struct cuda_loader *l = c->loader;
     if (!l) return STATUS_OK;
+    if (c->loading) watch(c);
     join(l);
     status state = l->state;
     if (state == STATUS_OK)

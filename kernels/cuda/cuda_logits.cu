@@ -18,6 +18,8 @@ status cuda_logits_configure(ops_context *c, status_detail *detail)
 __global__ void __launch_bounds__(GATHER_THREADS)
     gather_kernel(const bf16 *normed, const ops_logit_row *rows, int hidden, bf16 *out)
 {
+    cuda_wait_for_previous();
+    cuda_let_next_start();
     const uint4 *from = (const uint4 *)(normed + (int64_t)rows[blockIdx.x].row * hidden);
     uint4 *to = (uint4 *)(out + (int64_t)blockIdx.x * hidden);
     for (int i = threadIdx.x; i < hidden / VALUES; i += GATHER_THREADS) to[i] = from[i];
@@ -39,9 +41,8 @@ void cuda_logits(ops_context *c, const ops_weight *head, const void *normed, con
     if (consecutive(rows, n)) {
         in += (int64_t)rows[0].row * hidden;
     } else {
-        gather_kernel<<<(unsigned)n, GATHER_THREADS, 0, c->stream>>>(in, cuda_step_rows(c, rows, n), hidden,
-                                                                     c->logits->gathered);
-        cuda_check(c, cudaGetLastError(), "rows of logits");
+        const ops_logit_row *device_rows = cuda_step_rows(c, rows, n);
+        cuda_launch(c, "rows of logits", gather_kernel, dim3((unsigned)n), dim3(GATHER_THREADS), 0, in, device_rows, hidden, c->logits->gathered);
         in = c->logits->gathered;
     }
     cuda_dense(c, n, in, head, NULL, logits, c->shape.logit_shard_cols, DTYPE_F32);

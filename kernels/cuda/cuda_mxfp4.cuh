@@ -57,13 +57,15 @@ __device__ static inline uint32_t mxfp4_rotate(uint32_t word, int right) { retur
 __device__ static inline void mxfp4_fragment(uint32_t word, uint32_t low, uint32_t high, uint32_t a[4])
 {
     const uint32_t number = 0x01c001c0u, sign = 0x80008000u;
-    a[0] = mxfp4_mul(((word >> 3) & number) | (word & sign), low);
-    a[1] = mxfp4_mul(((word >> 6) & number) | (mxfp4_rotate(word, 3) & sign), high);
+    uint32_t turned = mxfp4_rotate(word, 3);
+    a[0] = mxfp4_mul((turned & number) | (word & sign), low);
+    a[1] = mxfp4_mul(((word >> 6) & number) | (turned & sign), high);
     a[2] = mxfp4_mul((word & number) | ((word << 14) & sign), low);
     a[3] = mxfp4_mul(((word << 3) & number) | ((word << 15) & sign), high);
 }
 
-/* One word to one FP16 A fragment of values times 2^-14. */
+/* One word to one FP16 A fragment of values times 2^-14: sums of them want MXFP4_HALF_UNSCALE. */
+#define MXFP4_HALF_UNSCALE 16384.0f
 __device__ static inline void mxfp4_fragment_half(uint32_t word, uint32_t a[4])
 {
     const uint32_t number = 0x0e000e00u, sign = 0x80008000u;
@@ -73,13 +75,17 @@ __device__ static inline void mxfp4_fragment_half(uint32_t word, uint32_t a[4])
     a[3] = ((word << 6) & number) | ((word << 15) & sign);
 }
 
-/* What sums of an FP16 fragment are to be multiplied by: 2^(scale - 127 + 14). */
-__device__ static inline float mxfp4_half_factor(uint32_t scale) { return __uint_as_float((scale + 14u) << 23); }
+/* Byte `index` of a word of scales as a factor: 2^(scale - 127). */
+__device__ static inline float mxfp4_scale(uint32_t scales, int index)
+{
+    const uint32_t exponent = 0x7f800000u;
+    return __uint_as_float((index < 3 ? scales << (23 - 8 * index) : scales >> 1) & exponent);
+}
 
 /* d = a b, FP16 in, F32 out, nothing added: mma.sync.m16n8k16 */
 __device__ static inline void mxfp4_mma_half_first(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
                  : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
 }
@@ -87,7 +93,7 @@ __device__ static inline void mxfp4_mma_half_first(float d[4], const uint32_t a[
 /* d += a b, FP16 in, F32 out */
 __device__ static inline void mxfp4_mma_half(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
@@ -95,7 +101,7 @@ __device__ static inline void mxfp4_mma_half(float d[4], const uint32_t a[4], ui
 /* d += a b, BF16 in, F32 out: mma.sync.m16n8k16 (PTX ISA 9.7.14) */
 __device__ static inline void mxfp4_mma(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
@@ -105,7 +111,7 @@ __device__ static inline float mxfp4_swiglu(float gate, float up, float alpha, f
 {
     gate = fminf(gate, limit);
     up = fminf(fmaxf(up, -limit), limit);
-    return gate / (1.0f + __expf(-alpha * gate)) * (up + 1.0f);
+    return __fdividef(gate, 1.0f + __expf(-alpha * gate)) * (up + 1.0f); /* a divisor too large for it gives 0, as it should */
 }
 
 #endif

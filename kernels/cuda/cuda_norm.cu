@@ -5,6 +5,8 @@ enum { NORM_THREADS = 256, PAIRS_HELD = 8 }; /* pairs of elements a thread keeps
 
 __global__ void embed_kernel(const bf16 *table, const int32_t *ids, const int32_t *row_sequence, const int32_t *slots, const int32_t *slot_last, int hidden, bf16 *x)
 {
+    cuda_wait_for_previous();
+    cuda_let_next_start();
     int64_t row = blockIdx.x;
     int id = ids[row] >= 0 ? ids[row] : slot_last[slots[row_sequence[row]]];
     for (int i = threadIdx.x * 2; i < hidden; i += blockDim.x * 2)
@@ -15,14 +17,15 @@ void cuda_embed(ops_context *c, const ops_weight *embedding, void *x)
 {
     const cuda_batch *b = &c->batch;
     if (b->n_tokens == 0) return;
-    embed_kernel<<<(unsigned)b->n_tokens, NORM_THREADS, 0, c->stream>>>((const bf16 *)embedding->data, b->token_ids, b->row_sequence, b->slots, cuda_sampler_last(c),
-                                                                         c->shape.hidden, (bf16 *)x);
-    cuda_check(c, cudaGetLastError(), "embed");
+    cuda_launch(c, "embed", embed_kernel, dim3((unsigned)b->n_tokens), dim3(NORM_THREADS), 0, (const bf16 *)embedding->data, b->token_ids, b->row_sequence, b->slots,
+                cuda_sampler_last(c), c->shape.hidden, (bf16 *)x);
 }
 
 __global__ void __launch_bounds__(NORM_THREADS) add_norm_kernel(bf16 *x, const bf16 *delta, const bf16 *norm, bf16 *normed, int hidden, float eps)
 {
     __shared__ float warps[NORM_THREADS / 32];
+    cuda_wait_for_previous();
+    cuda_let_next_start();
     __nv_bfloat162 *row = (__nv_bfloat162 *)(x + (int64_t)blockIdx.x * hidden);
     const __nv_bfloat162 *add = (const __nv_bfloat162 *)(delta ? delta + (int64_t)blockIdx.x * hidden : NULL);
     float2 held[PAIRS_HELD];
@@ -64,7 +67,6 @@ int cuda_norm_max_hidden(void) { return 2 * PAIRS_HELD * NORM_THREADS; }
 void cuda_add_norm(ops_context *c, int n_rows, void *x, const void *delta, const ops_weight *norm, void *normed)
 {
     if (n_rows == 0) return;
-    add_norm_kernel<<<(unsigned)n_rows, NORM_THREADS, 0, c->stream>>>((bf16 *)x, (const bf16 *)delta, (const bf16 *)norm->data, (bf16 *)normed, c->shape.hidden,
-                                                                       c->shape.rms_eps);
-    cuda_check(c, cudaGetLastError(), "add_norm");
+    cuda_launch(c, "add_norm", add_norm_kernel, dim3((unsigned)n_rows), dim3(NORM_THREADS), 0, (bf16 *)x, (const bf16 *)delta, (const bf16 *)norm->data, (bf16 *)normed,
+                c->shape.hidden, c->shape.rms_eps);
 }

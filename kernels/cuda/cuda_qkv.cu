@@ -27,16 +27,20 @@ typedef struct rope_args {
     int q_heads, kv_heads, head_dim, block_tokens, table_stride;
 } rope_args;
 
-/* A block per row; a thread per element of the first halves of all heads. Values are copied by the same threads, two at a time. */
-__global__ void rope_kernel(const __grid_constant__ rope_args a)
+enum { ROPE_THREADS = 256 };
+
+/* A thread per element of the first halves of all heads of a row; values are only copied. */
+__global__ void __launch_bounds__(ROPE_THREADS) rope_kernel(const __grid_constant__ rope_args a)
 {
+    cuda_wait_for_previous();
+    cuda_let_next_start();
     int64_t row = blockIdx.x;
     int half = a.head_dim / 2, heads = a.q_heads + 2 * a.kv_heads, position = a.positions[row];
     int block = a.table[(int64_t)a.row_sequence[row] * a.table_stride + position / a.block_tokens];
     int64_t token = (int64_t)block * a.block_tokens + position % a.block_tokens;
     const bf16 *in = a.qkv + row * heads * a.head_dim;
-    for (int i = threadIdx.x; i < heads * half; i += blockDim.x) {
-        int head = i / half, d = i % half;
+    int i = blockIdx.y * ROPE_THREADS + threadIdx.x, head = i / half, d = i % half;
+    if (head < heads) {
         bf16 low = in[head * a.head_dim + d], high = in[head * a.head_dim + d + half];
         bf16 *out = head < a.q_heads                ? a.q + (row * a.q_heads + head) * a.head_dim
                     : head < a.q_heads + a.kv_heads ? a.k_cache + (token * a.kv_heads + head - a.q_heads) * a.head_dim
@@ -77,8 +81,9 @@ void cuda_qkv(ops_context *c, const ops_layer *layer, const void *normed, void *
     a.head_dim = s->head_dim;
     a.block_tokens = s->block_tokens;
     a.table_stride = b->table_stride;
-    rope_kernel<<<(unsigned)b->n_tokens, 512, 0, c->stream>>>(a);
-    cuda_check(c, cudaGetLastError(), "rotary embedding");
+    int pairs = (s->q_heads + 2 * s->kv_heads) * (s->head_dim / 2);
+    dim3 grid((unsigned)b->n_tokens, (unsigned)((pairs + ROPE_THREADS - 1) / ROPE_THREADS));
+    cuda_launch(c, "rotary embedding", rope_kernel, grid, dim3(ROPE_THREADS), 0, a);
 }
 
 void cuda_attention_out(ops_context *c, const ops_layer *layer, const void *attn, void *delta)

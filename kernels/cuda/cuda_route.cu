@@ -71,23 +71,30 @@ typedef struct route_args {
     int n_rows, hidden, experts, top_k;
 } route_args;
 
+__device__ static void load_router(uint4 out[BATCH], const uint4 *w, int base, int chunks)
+{
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) out[i] = base + 32 * i < chunks ? __ldg(w + base + 32 * i) : make_uint4(0, 0, 0, 0);
+}
+
 template <int N> __device__ static void expert_logits(const route_args &a, int expert, int lane)
 {
     const uint4 *w = (const uint4 *)(a.w + (int64_t)expert * a.hidden);
     int chunks = a.hidden / CHUNK;
-    float sums[N] = {};
+    float sums[N] = {}, bias = __bfloat162float(a.bias[expert]);
+    uint4 weights[BATCH];
+    load_router(weights, w, lane, chunks);
+    cuda_wait_for_previous();
+    cuda_let_next_start();
     for (int base = lane; base < chunks; base += 32 * BATCH) {
-        uint4 weights[BATCH];
-#pragma unroll
-        for (int i = 0; i < BATCH; i++)
-            weights[i] = base + 32 * i < chunks ? __ldg(w + base + 32 * i) : make_uint4(0, 0, 0, 0);
+        if (base != lane) load_router(weights, w, base, chunks);
 #pragma unroll
         for (int i = 0; i < BATCH; i++) {
             if (base + 32 * i >= chunks) break;
             const __nv_bfloat162 *p = (const __nv_bfloat162 *)&weights[i];
 #pragma unroll
             for (int n = 0; n < N; n++) {
-                uint4 x = __ldg((const uint4 *)(a.rows + (int64_t)n * a.hidden) + base + 32 * i);
+                uint4 x = *((const uint4 *)(a.rows + (int64_t)n * a.hidden) + base + 32 * i);
                 const __nv_bfloat162 *q = (const __nv_bfloat162 *)&x;
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
@@ -97,7 +104,6 @@ template <int N> __device__ static void expert_logits(const route_args &a, int e
             }
         }
     }
-    float bias = __bfloat162float(a.bias[expert]);
 #pragma unroll
     for (int n = 0; n < N; n++) {
         for (int step = 16; step; step /= 2) sums[n] += __shfl_xor_sync(~0u, sums[n], step);
@@ -111,7 +117,12 @@ __global__ void __launch_bounds__(32 * FEW_WARPS) route_few_kernel(const __grid_
     __shared__ float held[FEW_WARPS][MAX_EXPERTS];
     __shared__ bool last;
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, expert = blockIdx.x * FEW_WARPS + warp;
-    if (expert < a.experts) expert_logits<N>(a, expert, lane);
+    if (expert < a.experts) {
+        expert_logits<N>(a, expert, lane);
+    } else {
+        cuda_wait_for_previous();
+        cuda_let_next_start();
+    }
     __threadfence();
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -129,6 +140,8 @@ __global__ void __launch_bounds__(32 * FEW_WARPS) route_few_kernel(const __grid_
 __global__ void __launch_bounds__(32 * MANY_WARPS) route_many_kernel(const __grid_constant__ route_args a)
 {
     __shared__ float held[MANY_WARPS][MAX_EXPERTS];
+    cuda_wait_for_previous();
+    cuda_let_next_start();
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     int64_t row = (int64_t)blockIdx.x * MANY_WARPS + warp;
     if (row < a.n_rows)
@@ -136,15 +149,19 @@ __global__ void __launch_bounds__(32 * MANY_WARPS) route_many_kernel(const __gri
                a.weights + row * a.top_k);
 }
 
+template <int N> static void launch_few_rows(ops_context *c, const route_args *a)
+{
+    cuda_launch(c, "router", route_few_kernel<N>, dim3((unsigned)(a->experts + FEW_WARPS - 1) / FEW_WARPS), dim3(32 * FEW_WARPS), 0, *a);
+}
+
 static void launch_few(ops_context *c, const route_args *a)
 {
     static_assert(FEW_ROWS == 4 && FEW_ROWS <= FEW_WARPS, "a row's choice is one warp's work");
-    unsigned blocks = (unsigned)(a->experts + FEW_WARPS - 1) / FEW_WARPS;
     switch (a->n_rows) {
-    case 1: route_few_kernel<1><<<blocks, 32 * FEW_WARPS, 0, c->stream>>>(*a); break;
-    case 2: route_few_kernel<2><<<blocks, 32 * FEW_WARPS, 0, c->stream>>>(*a); break;
-    case 3: route_few_kernel<3><<<blocks, 32 * FEW_WARPS, 0, c->stream>>>(*a); break;
-    default: route_few_kernel<FEW_ROWS><<<blocks, 32 * FEW_WARPS, 0, c->stream>>>(*a);
+    case 1: launch_few_rows<1>(c, a); break;
+    case 2: launch_few_rows<2>(c, a); break;
+    case 3: launch_few_rows<3>(c, a); break;
+    default: launch_few_rows<FEW_ROWS>(c, a);
     }
 }
 
@@ -168,7 +185,6 @@ void cuda_route(ops_context *c, const ops_layer *layer, int n_rows, const void *
         launch_few(c, &a);
     } else { /* the bias is BF16 and the product F32: cuBLASLt adds no such bias, so the choice does */
         cuda_dense(c, n_rows, a.rows, &layer->router, NULL, a.logits, s->n_experts, DTYPE_F32);
-        route_many_kernel<<<(unsigned)(n_rows + MANY_WARPS - 1) / MANY_WARPS, 32 * MANY_WARPS, 0, c->stream>>>(a);
+        cuda_launch(c, "router", route_many_kernel, dim3((unsigned)(n_rows + MANY_WARPS - 1) / MANY_WARPS), dim3(32 * MANY_WARPS), 0, a);
     }
-    cuda_check(c, cudaGetLastError(), "router");
 }

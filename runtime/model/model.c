@@ -21,6 +21,15 @@ static status open_files(model *m, const model_options *o, status_detail *detail
     return checkpoint_open(o->dir, &m->config, false, &m->checkpoint, detail);
 }
 
+/* What a backend is told to call, and whom that tells. The total is the plan's, which padding or shared tensors may miss by a little. */
+static void tell_progress(void *user, int64_t bytes)
+{
+    model *m = user;
+    int64_t total = shard_plan_bytes(&m->plan);
+    m->told = true;
+    m->progress(m->progress_user, bytes < total ? bytes : total, total);
+}
+
 static status open_backend(model *m, const model_options *o, ops_caps *caps, status_detail *detail)
 {
     m->ops = ops_find(o->backend);
@@ -30,7 +39,11 @@ static status open_backend(model *m, const model_options *o, ops_caps *caps, sta
     int fair = (int)(cores > 0 ? cores : 1) / world_local_size(m->world);
     ops_options options = {.backend = o->backend,
                            .device = o->share_gpu ? 0 : world_local_rank(m->world),
-                           .threads = o->threads ? o->threads : fair > 0 ? fair : 1};
+                           .threads = o->threads ? o->threads : fair > 0 ? fair : 1,
+                           .loading = o->progress ? tell_progress : NULL,
+                           .user = m};
+    m->progress = o->progress;
+    m->progress_user = o->user;
     STATUS_TRY(m->ops->open(&options, &m->context, detail));
     m->ops->caps(m->context, caps);
     m->activation = caps->activation;
@@ -113,6 +126,7 @@ static status build(model *m, const model_options *o, status_detail *detail)
     STATUS_TRY(open_backend(m, o, &caps, detail));
     STATUS_TRY(make_shape(m, o, &caps, detail));
     STATUS_TRY(model_load_weights(m, detail));
+    if (m->told) tell_progress(m, shard_plan_bytes(&m->plan));
     return take_buffers(m, detail);
 }
 

@@ -26,6 +26,9 @@ typedef struct model_options {
     int max_tokens;           /* rows of a step in one data-parallel group */
     int max_sequences;        /* slots in one group */
     int max_model_len;        /* 0: the model's own limit */
+    /* Told several times a second while weights are copied to a device, at last with done == total; NULL: not wanted. `user` is handed to it. */
+    void (*progress)(void *user, int64_t done, int64_t total);
+    void *user;
 } model_options;
 
 /* Collective over the world. Takes the device, loads this rank's slices, takes all workspaces but the KV cache. A failure on one rank is not

@@ -13,6 +13,7 @@ Each folder is a checkpoint in the Hugging Face layout of gpt-oss, with experts 
     prompt.I.logprobs   F32 [p, 32]   their log-probabilities in the float32 run
     prompt.I.greedy     I32 [g]       the float32 run's greedy continuation
     prompt.I.gaps       F32 [g]       between its best and second-best log-probability
+    prompt.I.whole      F32 [p, v]    all log-probabilities at the positions; only in `gentle`
 
 `golden.json` beside it keeps, per prompt, how far Hugging Face's own BF16 run is from its float32 run (mean absolute difference over
 the same ids): the yardstick for backends that compute in BF16. A prompt in which two router logits at the edge of the top k lie closer
@@ -158,7 +159,7 @@ def router_gap(model, ids):
     return smallest[0], logprobs
 
 
-def run_prompt(model, half, g, length, vocab):
+def run_prompt(model, half, g, length, vocab, whole):
     while True:
         ids = torch.randint(0, vocab, (length,), generator=g)
         gap, logprobs = router_gap(model, ids)
@@ -173,6 +174,7 @@ def run_prompt(model, half, g, length, vocab):
     truth = torch.gather(logprobs[chosen], 1, targets)
     with torch.no_grad():
         rounded = torch.log_softmax(half(ids[None]).logits[0].double(), -1)
+    everything = {"whole": logprobs[chosen].float()} if whole else {}
     bf16_error = float((torch.gather(rounded[chosen], 1, targets) - truth).abs().mean())
     bf16_kl = float((logprobs.exp() * (logprobs - rounded)).sum(-1).mean())
 
@@ -185,7 +187,7 @@ def run_prompt(model, half, g, length, vocab):
         gaps.append(float(top.values[0] - top.values[1]) if gap > ROUTER_GAP else 0.0)
         text = torch.cat([text, top.indices[:1]])
     tensors = {"ids": ids.int(), "positions": chosen.int(), "targets": targets.int(), "logprobs": truth.float(),
-               "greedy": torch.tensor(greedy, dtype=torch.int32), "gaps": torch.tensor(gaps)}
+               "greedy": torch.tensor(greedy, dtype=torch.int32), "gaps": torch.tensor(gaps), **everything}
     return tensors, {"tokens": length, "hf_bf16_mean_abs": bf16_error, "hf_bf16_kl": bf16_kl}
 
 
@@ -209,7 +211,7 @@ def main(root):
         g = torch.Generator().manual_seed(1000 + seed)
         golden, report = {}, []
         for i, length in enumerate(lengths):
-            tensors, line = run_prompt(model, half, g, length, shape["vocab_size"])
+            tensors, line = run_prompt(model, half, g, length, shape["vocab_size"], gentle < 1)
             golden.update({f"prompt.{i}.{k}": v.contiguous() for k, v in tensors.items()})
             report.append(line)
             print(" ", line)

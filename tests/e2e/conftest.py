@@ -1,6 +1,7 @@
 """Runs the real program under mpirun on the tiny checkpoint, for tests that talk to it as a client would.
 
-Environment: GPTOSS_BUILD_DIR, the build folder that holds launch/gptoss-tp (default: build/release beside tests/).
+Environment: GPTOSS_BUILD_DIR, the build folder that holds launch/gptoss-tp (default: build/release beside tests/); GPTOSS_BACKEND, cpu
+(default) or cuda, where all ranks share one GPU.
 """
 import os
 import pathlib
@@ -15,7 +16,12 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("GPTOSS_BUILD_DIR", ROOT / "build" / "release"))
 PROGRAM = BUILD / "launch" / "gptoss-tp"
+BACKEND = os.environ.get("GPTOSS_BACKEND", "cpu")
 START_SECONDS = 60
+
+
+def backend_flags(backend=BACKEND):
+    return ["--set", f"backend={backend}"] + (["--set", "parallel.share_gpu=true"] if backend == "cuda" else [])
 
 
 def environment():
@@ -39,7 +45,7 @@ class Server:
     """A serving job. `log` grows while it runs."""
 
     def __init__(self, ranks, model, *flags):
-        arguments = [ROOT / "configs" / "tiny.yaml", "--model", model, "--port", "0", *flags]
+        arguments = [ROOT / "configs" / "tiny.yaml", "--model", model, "--port", "0", *backend_flags(), *flags]
         self.process = subprocess.Popen(command(ranks, *arguments), env=environment(), stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, text=True, start_new_session=True)
         self.log, self.url = [], None

@@ -35,6 +35,12 @@ static const void *find(const safetensors *s, int index, const char *part, int c
     return entry->data;
 }
 
+static const char *whole_name(int index, char name[64])
+{
+    snprintf(name, 64, "prompt.%d.whole", index);
+    return name;
+}
+
 static bool read_prompt(const safetensors *s, int index, golden_prompt *p)
 {
     int targets = 0, logprobs = 0, gaps = 0;
@@ -44,6 +50,11 @@ static bool read_prompt(const safetensors *s, int index, golden_prompt *p)
     p->logprobs = find(s, index, "logprobs", GOLDEN_TARGETS, &logprobs);
     p->greedy = find(s, index, "greedy", 1, &p->n_greedy);
     p->gaps = find(s, index, "gaps", 1, &gaps);
+    const safetensors_entry *whole = safetensors_find(s, whole_name(index, (char[64]){""}));
+    if (whole && whole->n_dims == 2 && whole->shape[0] == p->n_positions) {
+        p->whole = (const void *)whole->data;
+        p->vocab = (int)whole->shape[1];
+    }
     return p->ids && p->positions && p->targets && p->logprobs && p->greedy && p->gaps && targets == p->n_positions &&
            logprobs == p->n_positions && gaps == p->n_greedy && p->n_greedy == GOLDEN_GREEDY;
 }

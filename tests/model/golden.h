@@ -16,6 +16,8 @@ typedef struct golden_prompt {
     const float *logprobs;    /* [n_positions, GOLDEN_TARGETS] */
     const int32_t *greedy;    /* [n_greedy] */
     const float *gaps;        /* [n_greedy] between best and second best */
+    const float *whole;       /* [n_positions, vocab] all log-probabilities there, or NULL: only `gentle` has them */
+    int vocab;
     double bf16_error;        /* mean absolute error of Hugging Face's own BF16 run over the same values */
 } golden_prompt;
 
