@@ -65,7 +65,8 @@ typedef struct settings {
 status settings_init(settings *s, status_detail *detail);
 void settings_free(settings *s);
 
-/* Reads a YAML file over `s`. STATUS_USAGE: "FILE:LINE: key section.key: found X, allowed Y". */
+/* Reads a YAML file over `s`. STATUS_USAGE: "FILE:LINE: key section.key: found X, allowed Y", or "FILE: found a FIFO, allowed is a regular
+ * file"; never waits for one. */
 status settings_read_file(settings *s, const char *path, status_detail *detail);
 /* The same from memory; `name` stands for the file in messages. For tests and fuzzers. */
 status settings_read_yaml(settings *s, const char *name, const char *data, size_t size, status_detail *detail);

@@ -4,9 +4,12 @@
  * nothing nests, nothing is expanded. Anchors, aliases and tags are refused; a configuration needs none and an alias can blow up.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <yaml.h>
 
 #include "runtime/base/buffer.h"
@@ -263,13 +266,43 @@ status settings_read_yaml(settings *s, const char *name, const char *data, size_
     return read_once(s, name, data, size, detail);
 }
 
+static const char *kind_of(mode_t mode)
+{
+    if (S_ISDIR(mode)) return "a directory";
+    if (S_ISFIFO(mode)) return "a FIFO";
+    if (S_ISSOCK(mode)) return "a socket";
+    return S_ISCHR(mode) || S_ISBLK(mode) ? "a device" : "no file";
+}
+
+static status refuse_kind(const char *path, mode_t mode, status_detail *detail)
+{
+    return status_fail(detail, STATUS_USAGE, "%s: found %s, allowed is a regular file: give the path of a YAML configuration", path, kind_of(mode));
+}
+
+/* Anything else may wait for a writer or never end. Looked at before it is opened, as opening alone can set a device going, and again
+ * after, as another may have taken its place. */
+static status open_regular(const char *path, FILE **out, status_detail *detail)
+{
+    struct stat info;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) return refuse_kind(path, info.st_mode, detail);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) return status_fail(detail, STATUS_USAGE, "%s: cannot open the configuration: %s", path, strerror(errno));
+    if (fstat(fd, &info) == 0 && !S_ISREG(info.st_mode)) {
+        close(fd);
+        return refuse_kind(path, info.st_mode, detail);
+    }
+    *out = fdopen(fd, "rb");
+    if (*out) return STATUS_OK;
+    close(fd);
+    return status_fail(detail, STATUS_MACHINE, "%s: out of memory", path);
+}
+
 status settings_read_file(settings *s, const char *path, status_detail *detail)
 {
     buffer text = {0};
     status result = STATUS_OK;
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return status_fail(detail, STATUS_USAGE, "%s: cannot open the configuration: %s", path, strerror(errno));
+    FILE *file = NULL;
+    STATUS_TRY(open_regular(path, &file, detail));
     while (text.size <= SETTINGS_MAX_FILE) {
         if (!buffer_reserve(&text, 65536)) {
             result = status_fail(detail, STATUS_MACHINE, "%s: out of memory", path);

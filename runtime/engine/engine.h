@@ -7,6 +7,7 @@
 #define RUNTIME_ENGINE_ENGINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "comm/comm.h"
@@ -34,6 +35,16 @@ typedef struct engine_request {
     int priority;               /* lower runs first; equal: first come first served */
     void *user;                 /* comes back in every event */
 } engine_request;
+
+/* What a number of ops_sampling may be, both ends included. This table alone says so: a server checks by it what clients send. */
+typedef struct engine_range {
+    const char *name; /* of the field, here and in the API */
+    size_t offset;    /* of the float in ops_sampling */
+    float min, max;
+} engine_range;
+
+/* [any thread] Rows of static life; *n is how many. */
+const engine_range *engine_sampling_ranges(int *n);
 
 typedef enum engine_finish {
     ENGINE_FINISH_STOP,      /* a stop id */
@@ -84,7 +95,7 @@ int64_t engine_kv_tokens(const engine *e); /* tokens of full-attention KV cache 
 status engine_run(engine *e, status_detail *detail);
 
 /* [any thread, rank 0; async-signal-safe] Ends engine_run: no new requests; what runs may go on for `drain_seconds`, then it is cancelled. A second call
- * cuts at once. */
+ * cuts at once. Both take effect between two steps; after the first call steps are kept short. */
 void engine_shutdown(engine *e, double drain_seconds);
 
 /* ---- rank 0's other thread --------------------------------------------------------------------------------------- */

@@ -9,6 +9,20 @@ static status end_all(engine *e, engine_finish reason, status_detail *detail)
     return STATUS_OK;
 }
 
+/* A step cannot be cut, so from the first shutdown on it has to be short, or the drain time is overrun by it: a full prefill on a processor
+ * takes many seconds. Prompts then come in chunks of a size that follows the time of the steps. */
+enum { DRAIN_FIRST_CHUNK = 64, DRAIN_LEAST_CHUNK = 16 }; /* tokens per group */
+static const double DRAIN_STEP_SECONDS = 1;
+
+static void fit_chunk(engine *e, int group_tokens, double seconds)
+{
+    int limit = e->scheduler->prompt_limit;
+    if (e->shutdowns_seen == 0) return;
+    if (seconds > DRAIN_STEP_SECONDS) limit = (int)(limit * DRAIN_STEP_SECONDS / seconds);
+    else if (seconds < DRAIN_STEP_SECONDS / 4 && group_tokens >= limit) limit *= 2;
+    scheduler_limit_prompts(e->scheduler, limit > DRAIN_LEAST_CHUNK ? limit : DRAIN_LEAST_CHUNK);
+}
+
 /* Takes what the other threads want: requests, cancellations, an end. */
 static status take_in(engine *e, status_detail *detail)
 {
@@ -26,7 +40,10 @@ static status take_in(engine *e, status_detail *detail)
     int shutdowns = engine_queue_shutdowns(e->queue, &drain_seconds);
     if (shutdowns == 0) return STATUS_OK;
     double now = engine_now();
-    if (e->shutdowns_seen == 0) e->drain_deadline = now + drain_seconds;
+    if (e->shutdowns_seen == 0) {
+        e->drain_deadline = now + drain_seconds;
+        scheduler_limit_prompts(e->scheduler, DRAIN_FIRST_CHUNK);
+    }
     if (shutdowns > 1) e->drain_deadline = now;
     e->shutdowns_seen = shutdowns;
     e->stats.draining = true;
@@ -84,11 +101,13 @@ static status turn(engine *e, bool *done, status_detail *detail)
     if (tokens == 0 && e->n_steps == 0)
         return status_fail(detail, STATUS_INTERNAL, "%d requests wait and %d run, but none can get on", e->scheduler->n_waiting,
                            scheduler_running(e->scheduler));
+    double began = engine_now();
     STATUS_TRY(launch(e, tokens, &plan, detail));
     while (step_runner_in_flight(e->runner) > step_runner_keeps(e->runner, plan.max_group_tokens)) {
         STATUS_TRY(step_runner_retire(e->runner, detail));
         STATUS_TRY(engine_step_commit(e, detail));
     }
+    if (tokens > 0) fit_chunk(e, plan.max_group_tokens, engine_now() - began);
     put_stats(e);
     return STATUS_OK;
 }

@@ -27,6 +27,7 @@ status scheduler_open(const scheduler_shape *shape, scheduler **out, status_deta
     scheduler *s = calloc(1, sizeof *s);
     if (!s) return status_fail(detail, STATUS_MACHINE, "no memory for the scheduler");
     s->shape = *shape;
+    s->prompt_limit = shape->max_tokens;
     s->max_blocks = (shape->max_model_len + shape->kv.block_tokens - 1) / shape->kv.block_tokens;
     s->groups = calloc((size_t)shape->groups, sizeof *s->groups);
     s->waiting = calloc((size_t)shape->max_sequences, sizeof *s->waiting);
@@ -231,6 +232,8 @@ static void admit_waiting(scheduler *s)
 
 /* ---- the step --------------------------------------------------------------------------------------------------- */
 
+void scheduler_limit_prompts(scheduler *s, int tokens) { s->prompt_limit = tokens < s->shape.max_tokens ? tokens : s->shape.max_tokens; }
+
 int scheduler_step(scheduler *s)
 {
     for (int i = 0; i < s->shape.groups; i++) {
@@ -238,6 +241,7 @@ int scheduler_step(scheduler *s)
         g->budget = s->shape.max_tokens;
         g->preempted = false;
         step_running(s, g, true);
+        if (g->budget > s->prompt_limit) g->budget = s->prompt_limit;
         step_running(s, g, false);
     }
     admit_waiting(s);

@@ -47,6 +47,7 @@ typedef struct scheduler {
     scheduler_group *groups; /* [shape.groups] */
     sequence **waiting;  /* [shape.max_sequences] binary heap, the first in order on top */
     int n_waiting;
+    int prompt_limit;    /* tokens of prompts that one group's step may hold at present */
     uint64_t preemptions, prefix_queries, prefix_hits, recomputed; /* the last three in tokens */
 } scheduler;
 
@@ -55,6 +56,10 @@ void scheduler_close(scheduler *s); /* frees no sequences; NULL is allowed */
 
 /* A new request waits. There is room for shape.max_sequences. */
 void scheduler_add(scheduler *s, sequence *seq);
+
+/* From the next step on no group computes more than `tokens` (at least 1) tokens of prompts in a step; decodes are as many as ever. At first
+ * shape.max_tokens, which is also the most. */
+void scheduler_limit_prompts(scheduler *s, int tokens);
 
 /* Decides a step. Returns its tokens over all groups; 0: nothing can be done before a step in flight is retired, or at all. */
 int scheduler_step(scheduler *s);

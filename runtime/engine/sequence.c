@@ -19,21 +19,23 @@ static status check_tokens(const engine_request *r, const sequence_limits *l, st
     return STATUS_OK;
 }
 
-static status check_range(const char *name, float value, float low, float high, status_detail *detail)
+static status check_ranges(const ops_sampling *s, status_detail *detail)
 {
-    if (value >= low && value <= high) return STATUS_OK; /* false for NaN */
-    return status_fail(detail, STATUS_INVALID, "%s is %g: allowed are %g to %g", name, (double)value, (double)low, (double)high);
+    int n;
+    const engine_range *ranges = engine_sampling_ranges(&n);
+    for (int i = 0; i < n; i++) {
+        float value;
+        memcpy(&value, (const char *)s + ranges[i].offset, sizeof value);
+        if (!(value >= ranges[i].min && value <= ranges[i].max)) /* true for NaN */
+            return status_fail(detail, STATUS_INVALID, "%s is %g: allowed are %g to %g", ranges[i].name, (double)value,
+                               (double)ranges[i].min, (double)ranges[i].max);
+    }
+    return STATUS_OK;
 }
 
 static status check_sampling(const ops_sampling *s, int vocab, status_detail *detail)
 {
-    const float most = 3e38f, least = 1e-30f;
-    STATUS_TRY(check_range("temperature", s->temperature, 0, most, detail));
-    STATUS_TRY(check_range("top_p", s->top_p, least, 1, detail));
-    STATUS_TRY(check_range("min_p", s->min_p, 0, 1, detail));
-    STATUS_TRY(check_range("presence_penalty", s->presence_penalty, -most, most, detail));
-    STATUS_TRY(check_range("frequency_penalty", s->frequency_penalty, -most, most, detail));
-    STATUS_TRY(check_range("repetition_penalty", s->repetition_penalty, least, most, detail));
+    STATUS_TRY(check_ranges(s, detail));
     if (s->top_k < 0) return status_fail(detail, STATUS_INVALID, "top_k is %d: allowed are 0 (off) and more", s->top_k);
     if (s->min_tokens < 0) return status_fail(detail, STATUS_INVALID, "min_tokens is %d: it must not be negative", s->min_tokens);
     if (s->n_bias < 0 || s->n_bias > OPS_MAX_LOGIT_BIAS)

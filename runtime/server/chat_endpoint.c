@@ -85,23 +85,19 @@ static chat_generation *make_generation(chat_request *request, id_list *prompt)
     return g;
 }
 
-void chat_endpoint(const route_call *call)
+static void *prepare(const server *s, char *text, size_t size, api_error *error)
 {
-    const server *s = call->server;
-    api_error error;
     json_t *body;
     chat_request request;
-    if (!json_body_parse(call->body, call->body_size, &body, &error) || !chat_request_parse(body, &s->limits, &request, &error)) {
-        routes_reply_error(call->exchange, &error);
-        return;
-    }
+    if (!json_body_parse(text, size, &body, error) || !chat_request_parse(body, &s->limits, &request, error)) return NULL;
     id_list prompt = {0};
     chat_generation *g = NULL;
-    bool good = models_check(s, request.model, &error) && render(s, &request, &prompt, &error) &&
-                generation_check_prompt(s, prompt.count, request.params.max_tokens, "messages", &error);
-    if (good && !(g = make_generation(&request, &prompt))) api_error_set(&error, 500, NULL, "Out of memory.");
+    bool good = models_check(s, request.model, error) && render(s, &request, &prompt, error) &&
+                generation_check_prompt(s, prompt.count, &request.params, "messages", error);
+    if (good && !(g = make_generation(&request, &prompt))) api_error_set(error, 500, NULL, "Out of memory.");
     chat_request_free(&request);
     id_list_free(&prompt);
-    if (g) generation_start(call, &g->base);
-    else routes_reply_error(call->exchange, &error);
+    return g;
 }
+
+const route_work chat_work = {prepare, generation_begin, generation_drop};

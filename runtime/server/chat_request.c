@@ -53,6 +53,8 @@ static bool parse_logprobs(const json_fields *f, chat_request *out)
 {
     bool wanted = false;
     int64_t top = 0;
+    if (json_is_number(json_fields_get(f, "logprobs"))) /* as /v1/completions has it */
+        return json_fields_fail(f, "logprobs", "true or false is expected, not a number; top_logprobs says how many, 0 to %d.", OPS_MAX_TOP_LOGPROBS);
     if (!json_fields_bool(f, "logprobs", &wanted) || !json_fields_int(f, "top_logprobs", 0, OPS_MAX_TOP_LOGPROBS, &top)) return false;
     if (top && !wanted) return json_fields_fail(f, "top_logprobs", "is only allowed when logprobs is true.");
     out->top_logprobs = wanted ? (int)top : -1;
@@ -70,7 +72,8 @@ static bool parse_body(const json_fields *f, const request_limits *limits, chat_
     static const char *const unsupported[] = {"echo", "continue_final_message", "audio", NULL};
     return json_fields_string(f, "model", &out->model, NULL) && sampling_params_refuse(f, unsupported) &&
            json_fields_bool(f, "include_reasoning", &out->include_reasoning) && parse_prompt_fields(f, out) && parse_logprobs(f, out) &&
-           sampling_params_parse(f, limits, &out->params) && parse_max_tokens(f, &out->params);
+           sampling_params_parse(f, limits, &out->params) && parse_max_tokens(f, &out->params) &&
+           sampling_params_check_length(&out->params, limits->max_model_len, f->error);
 }
 
 bool chat_request_parse(json_t *body, const request_limits *limits, chat_request *out, api_error *error)

@@ -32,7 +32,7 @@ static const generation_entries entries = {
 };
 
 /* Appends the ids of a prompt that completion_request_parse() has checked. */
-static bool encode_prompt(const server *s, const json_t *prompt, int64_t max_tokens, id_list *out, api_error *error)
+static bool encode_prompt(const server *s, const json_t *prompt, const sampling_params *params, id_list *out, api_error *error)
 {
     status_detail detail = {""};
     if (json_is_array(prompt)) {
@@ -43,7 +43,7 @@ static bool encode_prompt(const server *s, const json_t *prompt, int64_t max_tok
         status result = tokenizer_encode(s->tokenizer, json_string_value(prompt), json_string_length(prompt), out, &detail);
         if (result != STATUS_OK) return api_error_from(error, result, &detail);
     }
-    return generation_check_prompt(s, out->count, max_tokens, "prompt", error);
+    return generation_check_prompt(s, out->count, params, "prompt", error);
 }
 
 static completion_generation *make_generation(const server *s, completion_request *request, api_error *error)
@@ -52,7 +52,7 @@ static completion_generation *make_generation(const server *s, completion_reques
     id_list *prompts = calloc((size_t)request->n_prompts, sizeof *prompts);
     bool good = g && prompts ? true : api_error_set(error, 500, NULL, "Out of memory.");
     for (int i = 0; good && i < request->n_prompts; i++)
-        good = encode_prompt(s, request->prompts[i], request->params.max_tokens, &prompts[i], error);
+        good = encode_prompt(s, request->prompts[i], &request->params, &prompts[i], error);
     if (!good) {
         for (int i = 0; prompts && i < request->n_prompts; i++) id_list_free(&prompts[i]);
         free(prompts);
@@ -70,18 +70,14 @@ static completion_generation *make_generation(const server *s, completion_reques
     return g;
 }
 
-void completion_endpoint(const route_call *call)
+static void *prepare(const server *s, char *text, size_t size, api_error *error)
 {
-    const server *s = call->server;
-    api_error error;
     json_t *body;
     completion_request request;
-    if (!json_body_parse(call->body, call->body_size, &body, &error) || !completion_request_parse(body, &s->limits, &request, &error)) {
-        routes_reply_error(call->exchange, &error);
-        return;
-    }
-    completion_generation *g = models_check(s, request.model, &error) ? make_generation(s, &request, &error) : NULL;
+    if (!json_body_parse(text, size, &body, error) || !completion_request_parse(body, &s->limits, &request, error)) return NULL;
+    completion_generation *g = models_check(s, request.model, error) ? make_generation(s, &request, error) : NULL;
     completion_request_free(&request);
-    if (g) generation_start(call, &g->base);
-    else routes_reply_error(call->exchange, &error);
+    return g;
 }
+
+const route_work completion_work = {prepare, generation_begin, generation_drop};

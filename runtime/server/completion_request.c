@@ -6,10 +6,8 @@
 static bool check_ids(const json_fields *f, const json_t *ids, int32_t vocab)
 {
     for (size_t i = 0; i < json_array_size(ids); i++) {
-        const json_t *id = json_array_get(ids, i);
-        if (!json_is_integer(id)) return json_fields_fail(f, "prompt", "token ids must be integers, not %s.", json_fields_type_name(id));
-        if (json_integer_value(id) < 0 || json_integer_value(id) >= vocab)
-            return json_fields_fail(f, "prompt", "%lld is not a token id of this model (0 to %d).", (long long)json_integer_value(id), vocab - 1);
+        int32_t id;
+        if (!json_fields_token_id(f, "prompt", json_array_get(ids, i), vocab, &id)) return false;
     }
     return true;
 }
@@ -63,6 +61,7 @@ static bool parse_body(const json_fields *f, const request_limits *limits, compl
     /* absent: the API's 16; null: as many as fit, as vLLM has it */
     out->params.max_tokens = json_object_get(f->object, "max_tokens") ? -1 : 16;
     if (!refuse_format(f) || !json_fields_int(f, "max_tokens", 0, INT32_MAX, &out->params.max_tokens)) return false;
+    if (!sampling_params_check_length(&out->params, limits->max_model_len, f->error)) return false;
     if ((int64_t)out->n_prompts * out->params.n > COMPLETION_MAX_SEQUENCES)
         return json_fields_fail(f, "n", "prompts times n may be at most %d.", COMPLETION_MAX_SEQUENCES);
     return true;

@@ -94,10 +94,11 @@ void generation_fail(generation *g, const api_error *error)
 
 /* ---- submission ------------------------------------------------------------------------------------------------- */
 
-bool generation_check_prompt(const server *s, size_t n_prompt, int64_t max_tokens, const char *field, api_error *error)
+bool generation_check_prompt(const server *s, size_t n_prompt, const sampling_params *params, const char *field, api_error *error)
 {
     size_t limit = (size_t)s->limits.max_model_len;
-    if (n_prompt < limit || (n_prompt == limit && max_tokens == 0)) return true;
+    if (n_prompt < limit || (n_prompt == limit && params->max_tokens == 0))
+        return sampling_params_check_length(params, (int64_t)(limit - n_prompt), error);
     return api_error_set(error, 400, field,
                          "This model's maximum context length is %zu tokens. However, your request has %zu input tokens. Please reduce the "
                          "length of the %s.",
@@ -210,8 +211,11 @@ static void make_id(generation *g, const http_head *head)
     snprintf(g->id, sizeof g->id, "%s%.*s", g->entries->id_prefix, good ? (int)given.size : 32, good ? given.data : random);
 }
 
-void generation_start(const route_call *call, generation *g)
+void generation_drop(void *prepared) { free_generation(prepared); }
+
+void generation_begin(const route_call *call, void *prepared)
 {
+    generation *g = prepared;
     api_error error;
     g->server = call->server;
     g->server->generations++;

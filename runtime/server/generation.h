@@ -56,12 +56,14 @@ struct generation {
     generation *next_waiting;
 };
 
-/* Takes `g` over, allocated by the endpoint and zero but for entries, params, prompts and the log-probability fields. Submits, and begins
- * the reply when it streams. On failure replies with the error. */
-void generation_start(const route_call *call, generation *g);
+/* For route_work: `prepared` is a generation, allocated by the endpoint and zero but for entries, params, prompts and the log-probability
+ * fields. Submits, and begins the reply when it streams. On failure replies with the error. */
+void generation_begin(const route_call *call, void *prepared);
+/* Frees one that was not begun. */
+void generation_drop(void *prepared);
 
-/* Whether a prompt fits; otherwise error 400 with the numbers. `field`: "messages" or "prompt". */
-bool generation_check_prompt(const server *s, size_t n_prompt, int64_t max_tokens, const char *field, api_error *error);
+/* Whether a prompt fits, and min_tokens behind it; otherwise error 400 with the numbers. `field`: "messages" or "prompt". */
+bool generation_check_prompt(const server *s, size_t n_prompt, const sampling_params *params, const char *field, api_error *error);
 
 /* An event of the engine whose `user` is a sequence. May free the generation. */
 void generation_event(const engine_event *event, double now);

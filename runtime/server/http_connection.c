@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "runtime/base/log.h"
 
@@ -16,6 +17,28 @@ static struct timeval to_timeval(double seconds)
 {
     long whole = (long)seconds;
     return (struct timeval){.tv_sec = whole, .tv_usec = (long)((seconds - (double)whole) * 1e6)};
+}
+
+static double monotonic_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* The handler, or that of faults, is about to get the exchange. */
+static void begin_reply(http_exchange *c)
+{
+    c->state = HTTP_REPLYING;
+    c->mark = c->code = 0;
+    c->dispatched = monotonic_seconds();
+    event_del(c->deadline);
+}
+
+static void tell_over(const http_exchange *c)
+{
+    const http_callbacks *to = &c->server->callbacks;
+    if (to->over) to->over(to->user, c->mark, c->code ? c->code : HTTP_CLIENT_GONE, monotonic_seconds() - c->dispatched);
 }
 
 static void set_deadline(http_exchange *c, double seconds)
@@ -32,6 +55,7 @@ void http_connection_destroy(http_exchange *c)
         c->gone = NULL;
         gone(c->gone_user);
     }
+    if (c->state == HTTP_REPLYING) tell_over(c);
     if (c->previous) c->previous->next = c->next;
     else s->connections = c->next;
     if (c->next) c->next->previous = c->previous;
@@ -47,10 +71,9 @@ void http_connection_destroy(http_exchange *c)
 
 static void answer_fault(http_exchange *c, const http_fault *fault)
 {
-    c->state = HTTP_REPLYING;
+    begin_reply(c);
     c->keep_alive = false;
     c->linger = true;
-    event_del(c->deadline);
     c->server->callbacks.fault(c->server->callbacks.user, c, fault);
 }
 
@@ -129,8 +152,7 @@ static bool read_head(http_exchange *c)
 
 static void dispatch(http_exchange *c)
 {
-    c->state = HTTP_REPLYING;
-    event_del(c->deadline);
+    begin_reply(c);
     bufferevent_setwatermark(c->stream, EV_READ, 0, MAX_READ_AHEAD);
     c->server->callbacks.request(c->server->callbacks.user, c, &c->head, c->body.data ? c->body.data : (char[]){""}, c->body.size);
 }
@@ -205,6 +227,7 @@ static void process(http_exchange *c)
 void http_connection_reply_ended(http_exchange *c)
 {
     c->gone = NULL;
+    tell_over(c);
     buffer_clear(&c->reply_headers);
     buffer_free(&c->body);
     if (c->keep_alive && !c->server->draining) {

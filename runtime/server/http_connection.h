@@ -33,6 +33,8 @@ struct http_exchange {
     buffer body;
     buffer reply_headers;   /* lines gathered by http_exchange_header() */
     bool head_only;         /* HEAD: no body is sent */
+    int mark, code;         /* for callbacks.over; code 0: no reply has begun */
+    double dispatched;      /* monotonic seconds at which the handler got the request */
     bool streaming, chunked_reply, keep_alive;
     void (*gone)(void *user);
     void *gone_user;

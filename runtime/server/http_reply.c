@@ -29,6 +29,15 @@ static const char *reason_phrase(int code)
     }
 }
 
+void http_exchange_mark(http_exchange *x, int mark) { x->mark = mark; }
+
+buffer http_exchange_take_body(http_exchange *x)
+{
+    buffer body = x->body;
+    x->body = (buffer){0};
+    return body;
+}
+
 void http_exchange_header(http_exchange *x, const char *name, const char *value)
 {
     char clean[512];
@@ -43,6 +52,7 @@ static void write_head(http_exchange *x, int code, const char *type)
 {
     struct evbuffer *out = bufferevent_get_output(x->stream);
     char date[64];
+    x->code = code;
     time_t now = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &utc));

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "runtime/base/buffer.h"
 #include "runtime/base/status.h"
 #include "runtime/server/http_parse.h"
 
@@ -37,14 +38,22 @@ typedef struct http_limits {
 http_limits http_limits_default(void);
 
 /* Called for each whole request. Must reply at once, or keep `x` and reply later; in the second case http_exchange_watch() tells when the
- * client has gone. head and body are valid until it returns. */
+ * client has gone. head is valid as long as `x`, body until the handler returns or http_exchange_take_body(). */
 typedef void (*http_handler)(void *user, http_exchange *x, const http_head *head, char *body, size_t body_size);
 /* Answers faults of the protocol itself in the API's own format. Must reply at once. */
 typedef void (*http_fault_handler)(void *user, http_exchange *x, const http_fault *fault);
 
+/* Called when a request is over. `mark` is what http_exchange_mark() said, 0 without it; `code` the status of the reply, or
+ * HTTP_CLIENT_GONE; `seconds` since the whole request was there. */
+typedef void (*http_over_handler)(void *user, int mark, int code, double seconds);
+
+/* Where the client went before a reply began: never sent, known from logs of other servers. */
+enum { HTTP_CLIENT_GONE = 499 };
+
 typedef struct http_callbacks {
     http_handler request;
     http_fault_handler fault;
+    http_over_handler over;
     void *user;
 } http_callbacks;
 
@@ -61,6 +70,11 @@ void http_server_close(http_server *s);
 
 /* ---- replying --------------------------------------------------------------------------------------------------- */
 
+/* A number for http_over_handler. */
+void http_exchange_mark(http_exchange *x, int mark);
+/* The request's body, which is the caller's to free from now on. */
+buffer http_exchange_take_body(http_exchange *x);
+
 /* A header line for the reply, before it begins. Value bytes that cannot stand in a header are dropped. */
 void http_exchange_header(http_exchange *x, const char *name, const char *value);
 /* Whole reply. `x` is gone afterwards. `type` NULL: no Content-Type. */
@@ -74,7 +88,8 @@ void http_exchange_end(http_exchange *x);
 /* Breaks a reply that has begun: the client sees a connection cut short. */
 void http_exchange_abort(http_exchange *x);
 
-/* `gone` is called, once, when the client has hung up or was cut off before the reply ended; `x` must not be used from then on. */
+/* `gone` is called, once, when the client has hung up or was cut off before the reply ended; `x` must not be used from then on. The last
+ * call of this counts; `gone` NULL: nobody is called. */
 void http_exchange_watch(http_exchange *x, void (*gone)(void *user), void *user);
 
 #endif

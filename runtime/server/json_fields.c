@@ -1,5 +1,6 @@
 #include "runtime/server/json_fields.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -72,20 +73,35 @@ bool json_fields_int(const json_fields *f, const char *key, int64_t min, int64_t
     } else {
         return wrong_type(f, key, "an integer", value);
     }
+    if ((number < min || number > max) && min >= INT16_MIN && max <= INT16_MAX) /* short enough to say both */
+        return json_fields_fail(f, key, "%lld is out of range, allowed is %lld to %lld.", (long long)number, (long long)min, (long long)max);
     if (number < min) return json_fields_fail(f, key, "%lld is too small, at least %lld is allowed.", (long long)number, (long long)min);
     if (number > max) return json_fields_fail(f, key, "%lld is too large, at most %lld is allowed.", (long long)number, (long long)max);
     *out = number;
     return true;
 }
 
-bool json_fields_number(const json_fields *f, const char *key, double min, double max, double *out)
+bool json_fields_float(const json_fields *f, const char *key, float min, float max, float *out)
 {
     const json_t *value = json_fields_get(f, key);
     if (!value) return true;
     if (!json_is_number(value)) return wrong_type(f, key, "a number", value);
     double number = json_number_value(value);
-    if (!(number >= min && number <= max)) return json_fields_fail(f, key, "%g is out of range, allowed is %g to %g.", number, min, max);
-    *out = number;
+    /* what is checked is the float that is used: 1e-50 is none but 0 */
+    float rounded = (float)fmax(-FLT_MAX, fmin(FLT_MAX, number));
+    if (!(rounded >= min && rounded <= max))
+        return json_fields_fail(f, key, "%g is out of range, allowed is %g to %g.", number, (double)min, (double)max);
+    *out = rounded;
+    return true;
+}
+
+bool json_fields_token_id(const json_fields *f, const char *key, const json_t *value, int32_t vocab, int32_t *out)
+{
+    if (json_is_real(value)) return json_fields_fail(f, key, "token ids must be integers, not %.15g.", json_real_value(value));
+    if (!json_is_integer(value)) return json_fields_fail(f, key, "token ids must be integers, not %s.", json_fields_type_name(value));
+    long long id = json_integer_value(value);
+    if (id < 0 || id >= vocab) return json_fields_fail(f, key, "%lld is not a token id of this model (0 to %d).", id, vocab - 1);
+    *out = (int32_t)id;
     return true;
 }
 

@@ -22,11 +22,15 @@ const json_t *json_fields_get(const json_fields *f, const char *key);
 bool json_fields_bool(const json_fields *f, const char *key, bool *out);
 /* Whole numbers; 5.0 counts as 5. */
 bool json_fields_int(const json_fields *f, const char *key, int64_t min, int64_t max, int64_t *out);
-bool json_fields_number(const json_fields *f, const char *key, double min, double max, double *out);
+/* Rounded to a float; the range is that float's. */
+bool json_fields_float(const json_fields *f, const char *key, float min, float max, float *out);
 /* Borrowed from the JSON; may hold NUL bytes when `size` is asked for, otherwise they are an error. `size` may be NULL. */
 bool json_fields_string(const json_fields *f, const char *key, const char **out, size_t *size);
 bool json_fields_array(const json_fields *f, const char *key, const json_t **out);
 bool json_fields_object(const json_fields *f, const char *key, const json_t **out);
+
+/* One element of the array `key`: an id below `vocab`. The error says the number as it was sent. */
+bool json_fields_token_id(const json_fields *f, const char *key, const json_t *value, int32_t vocab, int32_t *out);
 
 /* An error 400 about field `key` ("" : the object itself). Returns false. */
 bool json_fields_fail(const json_fields *f, const char *key, const char *format, ...) __attribute__((format(printf, 3, 4)));

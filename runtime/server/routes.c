@@ -8,25 +8,28 @@
 
 typedef struct route {
     const char *method, *path;
-    bool prefix; /* the path goes on with a name */
+    bool prefix;                  /* the path goes on with a name */
+    bool quiet;                   /* not among the HTTP metrics: asked by machines, all the time; as in vLLM */
     void (*endpoint)(const route_call *call);
+    const route_work *work;       /* where endpoint is NULL */
 } route;
 
 static const route table[] = {
-    {"POST", "/v1/chat/completions", false, chat_endpoint},
-    {"POST", "/v1/completions", false, completion_endpoint},
-    {"GET", "/v1/models", false, models_list_endpoint},
-    {"GET", "/v1/models/", true, models_one_endpoint},
-    {"GET", "/health", false, status_health_endpoint},
-    {"GET", "/ping", false, status_health_endpoint},
-    {"POST", "/ping", false, status_health_endpoint},
-    {"GET", "/version", false, status_version_endpoint},
-    {"GET", "/load", false, status_load_endpoint},
-    {"GET", "/metrics", false, status_metrics_endpoint},
-    {"POST", "/tokenize", false, tokenize_endpoint},
-    {"POST", "/detokenize", false, detokenize_endpoint},
+    {"POST", "/v1/chat/completions", .work = &chat_work},
+    {"POST", "/v1/completions", .work = &completion_work},
+    {"GET", "/v1/models", .endpoint = models_list_endpoint},
+    {"GET", "/v1/models/", .prefix = true, .endpoint = models_one_endpoint},
+    {"GET", "/health", .quiet = true, .endpoint = status_health_endpoint},
+    {"GET", "/ping", .quiet = true, .endpoint = status_health_endpoint},
+    {"POST", "/ping", .quiet = true, .endpoint = status_health_endpoint},
+    {"GET", "/version", .quiet = true, .endpoint = status_version_endpoint},
+    {"GET", "/load", .quiet = true, .endpoint = status_load_endpoint},
+    {"GET", "/metrics", .quiet = true, .endpoint = status_metrics_endpoint},
+    {"POST", "/tokenize", .work = &tokenize_work},
+    {"POST", "/detokenize", .work = &detokenize_work},
 };
 enum { N_ROUTES = sizeof table / sizeof table[0] };
+_Static_assert((int)N_ROUTES < (int)HTTP_METRICS_HANDLERS, "a row of http_metrics for each");
 
 void routes_reply_error(http_exchange *x, const api_error *error)
 {
@@ -56,6 +59,36 @@ static bool path_matches(const route *r, http_slice path)
     if (r->prefix) return path.size > size && !memcmp(path.data, r->path, size);
     return http_slice_is(path, r->path);
 }
+
+/* ---- figures ---------------------------------------------------------------------------------------------------- */
+
+/* Marks: 0 is counted nowhere, otherwise one more than handler * methods + method. */
+static int mark_of(const http_head *head)
+{
+    int handler = 0;
+    for (int i = 0; i < N_ROUTES && !handler; i++) {
+        if (!path_matches(&table[i], head->path)) continue;
+        if (table[i].quiet) return 0;
+        handler = i + 1;
+    }
+    http_metrics_place place = http_metrics_find(handler, head->method);
+    return 1 + place.handler * HTTP_METRICS_METHODS + place.method;
+}
+
+void routes_over(void *user, int mark, int code, double seconds)
+{
+    server *s = user;
+    http_metrics_place place = {(mark - 1) / HTTP_METRICS_METHODS, (mark - 1) % HTTP_METRICS_METHODS};
+    if (mark) http_metrics_count(&s->http_figures, place, code, seconds);
+}
+
+void routes_handler_name(int handler, char *out, size_t size)
+{
+    const route *r = &table[handler - 1];
+    snprintf(out, size, "%s%s", r->path, r->prefix ? "{name}" : "");
+}
+
+/* ---- dispatching ------------------------------------------------------------------------------------------------ */
 
 /* HEAD is GET without the body, which the connection leaves out. */
 static bool method_matches(const route *r, http_slice method)
@@ -121,7 +154,8 @@ static void call_endpoint(const route *r, route_call *call)
         /* no name holds a NUL: "tiny%00x" is not "tiny" */
         call->tail = tail && strlen(tail) == size ? tail : "";
     }
-    r->endpoint(call);
+    if (r->work) routes_work(call, r->work);
+    else r->endpoint(call);
     free(tail);
     free(encoded);
 }
@@ -131,6 +165,7 @@ void routes_dispatch(void *user, http_exchange *x, const http_head *head, char *
     server *s = user;
     char allowed[64];
     allowed_methods(head->path, allowed, sizeof allowed);
+    http_exchange_mark(x, mark_of(head));
     http_exchange_header(x, "Access-Control-Allow-Origin", "*");
     if (http_slice_is(head->method, "OPTIONS")) {
         reply_options(x, head, allowed);
@@ -155,6 +190,7 @@ void routes_fault(void *user, http_exchange *x, const http_fault *fault)
 {
     (void)user;
     api_error error;
+    http_exchange_mark(x, 1); /* no handler, and the method may not have been read */
     api_error_set(&error, fault->status, NULL, "%s", fault->reason);
     http_exchange_header(x, "Access-Control-Allow-Origin", "*");
     routes_reply_error(x, &error);

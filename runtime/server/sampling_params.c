@@ -1,7 +1,6 @@
 #include "runtime/server/sampling_params.h"
 
 #include <errno.h>
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,30 +17,12 @@ bool sampling_params_refuse(const json_fields *body, const char *const *keys)
     return true;
 }
 
-/* One row per number: the field, its range, where it goes. 0 stays 0 where that means off. */
-typedef struct number_row {
-    const char *key;
-    double min, max;
-    size_t offset; /* of a float in ops_sampling */
-} number_row;
-
-static const number_row numbers[] = {
-    {"temperature", 0, 100, offsetof(ops_sampling, temperature)},
-    {"top_p", FLT_MIN, 1, offsetof(ops_sampling, top_p)},
-    {"min_p", 0, 1, offsetof(ops_sampling, min_p)},
-    {"presence_penalty", -2, 2, offsetof(ops_sampling, presence_penalty)},
-    {"frequency_penalty", -2, 2, offsetof(ops_sampling, frequency_penalty)},
-    {"repetition_penalty", 1e-3, 1e3, offsetof(ops_sampling, repetition_penalty)},
-};
-
 static bool parse_numbers(const json_fields *body, ops_sampling *out)
 {
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        float *target = (float *)((char *)out + numbers[i].offset);
-        double value = *target;
-        if (!json_fields_number(body, numbers[i].key, numbers[i].min, numbers[i].max, &value)) return false;
-        *target = (float)value;
-    }
+    int n;
+    const engine_range *ranges = engine_sampling_ranges(&n);
+    for (int i = 0; i < n; i++)
+        if (!json_fields_float(body, ranges[i].name, ranges[i].min, ranges[i].max, (float *)((char *)out + ranges[i].offset))) return false;
     return true;
 }
 
@@ -98,9 +79,8 @@ static bool parse_stop_ids(const json_fields *body, const request_limits *limits
     if (json_array_size(ids) > MAX_OWN) return json_fields_fail(body, "stop_token_ids", "at most %d ids are allowed.", MAX_OWN);
     for (size_t i = 0; i < json_array_size(ids); i++) {
         const json_t *id = json_array_get(ids, i);
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= limits->vocab)
-            return json_fields_fail(body, "stop_token_ids", "an array of token ids (0 to %d) is expected.", limits->vocab - 1);
-        out->stop_ids[out->n_stop_ids++] = (int32_t)json_integer_value(id);
+        if (!json_fields_token_id(body, "stop_token_ids", id, limits->vocab, &out->stop_ids[out->n_stop_ids])) return false;
+        out->n_stop_ids++;
     }
     return true;
 }
@@ -152,6 +132,15 @@ bool sampling_params_parse(const json_fields *body, const request_limits *limits
                 parse_stream(body, out) && parse_switches(body, out);
     if (!good) sampling_params_free(out);
     return good;
+}
+
+bool sampling_params_check_length(const sampling_params *p, int64_t room, api_error *error)
+{
+    bool asked = p->max_tokens >= 0 && p->max_tokens <= room;
+    int64_t most = asked ? p->max_tokens : room;
+    if (p->sampling.min_tokens <= most) return true;
+    return api_error_set(error, 400, "min_tokens", "min_tokens: %d is too large, at most %lld is allowed: that is %s.", p->sampling.min_tokens,
+                         (long long)most, asked ? "max_tokens" : "what the model's length leaves for the answer");
 }
 
 void sampling_params_free(sampling_params *p) { stop_set_free(&p->stops); }

@@ -36,6 +36,9 @@ typedef struct request_limits {
 
 /* Fills in *out, which needs sampling_params_free() only on success. */
 bool sampling_params_parse(const json_fields *body, const request_limits *limits, sampling_params *out);
+/* An answer of `room` tokens at most must allow min_tokens; otherwise error 400. To be called once max_tokens is read, and again when the
+ * prompt's length is known. */
+bool sampling_params_check_length(const sampling_params *p, int64_t room, api_error *error);
 void sampling_params_free(sampling_params *p);
 
 /* Refuses fields that would change the answer and are not implemented, unless they are null, false or empty. `keys` ends with NULL. */

@@ -1,7 +1,6 @@
 #include "runtime/server/server.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -10,6 +9,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/server/generation.h"
+#include "runtime/server/quiet_thread.h"
 
 /* ---- the server's thread ---------------------------------------------------------------------------------------- */
 
@@ -79,17 +79,6 @@ static void *run(void *user)
     return NULL;
 }
 
-/* Signals are the main thread's; and a client that closes its socket must not raise SIGPIPE here. */
-static int start_thread(server *s)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&s->thread, NULL, run, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
-}
-
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
 static bool copy_names(server *s, const server_options *options)
@@ -135,6 +124,7 @@ static status open_events(server *s, status_detail *detail)
 static void free_server(server *s)
 {
     http_server_close(s->http);
+    worker_close(s->worker); /* after those who wait for it */
     if (s->retry_timer) event_free(s->retry_timer);
     if (s->close_timer) event_free(s->close_timer);
     if (s->control_event) event_free(s->control_event);
@@ -149,14 +139,15 @@ static void free_server(server *s)
 
 static status open_parts(server *s, const server_options *options, const http_limits *limits, status_detail *detail)
 {
-    const http_callbacks callbacks = {routes_dispatch, routes_fault, s};
+    const http_callbacks callbacks = {routes_dispatch, routes_fault, routes_over, s};
     if (!copy_names(s, options)) return status_fail(detail, STATUS_MACHINE, "no memory for the server");
     STATUS_TRY(api_keys_read(options->api_keys_file, &s->keys, detail));
     STATUS_TRY(copy_stop_ids(s, options, detail));
     STATUS_TRY(open_events(s, detail));
+    STATUS_TRY(worker_open(s->base, &s->worker, detail));
     STATUS_TRY(http_server_open(s->base, options->host, options->port, limits, &callbacks, &s->http, detail));
     engine_on_step(s->engine, metrics_step, &s->metrics);
-    int error = start_thread(s);
+    int error = quiet_thread_start(&s->thread, run, s);
     if (!error) return STATUS_OK;
     engine_on_step(s->engine, NULL, NULL);
     return status_fail(detail, STATUS_MACHINE, "cannot start the server's thread: %s", strerror(error));

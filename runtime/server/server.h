@@ -1,4 +1,4 @@
-/* The HTTP face: the OpenAI API over an engine. One thread, libevent; runs on rank 0 only.
+/* The HTTP face: the OpenAI API over an engine. One thread with libevent, and one more that prepares large requests; runs on rank 0 only.
  */
 #ifndef RUNTIME_SERVER_SERVER_H
 #define RUNTIME_SERVER_SERVER_H
@@ -31,7 +31,7 @@ status server_open(const server_options *options, engine *e, const tokenizer *t,
 int server_port(const server *s);
 
 /* Stops accepting, lets responses that run finish as the engine delivers them, and closes. Call after engine_run has returned: every request
- * then has its FINISH event. Waits at most `seconds` for slow readers. */
+ * then has its FINISH event. Waits at most `seconds` for slow readers, and for the one request that may be being parsed. */
 void server_close(server *s, double seconds);
 
 #endif

@@ -29,7 +29,7 @@ void status_version_endpoint(const route_call *call)
 void status_load_endpoint(const route_call *call)
 {
     json_writer w = {0};
-    json_write_format(&w, "{\"server_load\":%d}", call->server->generations);
+    json_write_format(&w, "{\"server_load\":%d}", call->server->generations + call->server->deferred);
     routes_reply_json(call->exchange, &w);
 }
 
@@ -40,6 +40,7 @@ void status_metrics_endpoint(const route_call *call)
     json_writer w = {0};
     engine_get_stats(s->engine, &stats);
     metrics_write(&s->metrics, &stats, engine_kv_tokens(s->engine), s->names[0], &w);
+    http_metrics_write(&s->http_figures, routes_handler_name, &w);
     if (w.failed) http_exchange_reply(call->exchange, 500, NULL, "", 0);
     else http_exchange_reply(call->exchange, 200, "text/plain; version=0.0.4; charset=utf-8", w.text.data, w.text.size);
     json_write_free(&w);

@@ -1,4 +1,6 @@
 /* POST /tokenize and /detokenize. */
+#include <stdlib.h>
+
 #include "runtime/server/chat_prompt.h"
 #include "runtime/server/json_body.h"
 #include "runtime/server/server_internal.h"
@@ -57,28 +59,44 @@ static void write_tokens(const server *s, const id_list *ids, bool strings, json
     json_write_raw(w, "]}");
 }
 
-void tokenize_endpoint(const route_call *call)
+/* ---- both: what is prepared is the text of the answer ------------------------------------------------------------ */
+
+static json_writer *new_answer(api_error *error)
 {
-    api_error error;
+    json_writer *w = calloc(1, sizeof *w);
+    if (!w) api_error_set(error, 500, NULL, "Out of memory.");
+    return w;
+}
+
+static void reply(const route_call *call, void *prepared)
+{
+    routes_reply_json(call->exchange, prepared);
+    free(prepared);
+}
+
+static void drop(void *prepared)
+{
+    json_write_free(prepared);
+    free(prepared);
+}
+
+static void *prepare_tokens(const server *s, char *text, size_t size, api_error *error)
+{
     json_t *body;
     id_list ids = {0};
-    bool strings = false, good = json_body_parse(call->body, call->body_size, &body, &error);
-    if (good) {
-        json_fields f = {body, "", &error};
-        bool messages = json_fields_get(&f, "messages") != NULL;
-        good = json_fields_bool(&f, "return_token_strs", &strings);
-        if (!good) json_decref(body);
-        else good = messages ? encode_messages(call->server, body, &ids, &error) : encode_prompt(call->server, body, &ids, &error);
-    }
-    if (good) {
-        json_writer w = {0};
-        write_tokens(call->server, &ids, strings, &w);
-        routes_reply_json(call->exchange, &w);
-    } else {
-        routes_reply_error(call->exchange, &error);
-    }
+    json_writer *answer = NULL;
+    bool strings = false;
+    if (!json_body_parse(text, size, &body, error)) return NULL;
+    json_fields f = {body, "", error};
+    bool messages = json_fields_get(&f, "messages") != NULL, good = json_fields_bool(&f, "return_token_strs", &strings);
+    if (!good) json_decref(body);
+    else good = messages ? encode_messages(s, body, &ids, error) : encode_prompt(s, body, &ids, error);
+    if (good && (answer = new_answer(error))) write_tokens(s, &ids, strings, answer);
     id_list_free(&ids);
+    return answer;
 }
+
+const route_work tokenize_work = {prepare_tokens, reply, drop};
 
 static bool decode(const server *s, const json_t *body, buffer *out, api_error *error)
 {
@@ -88,34 +106,29 @@ static bool decode(const server *s, const json_t *body, buffer *out, api_error *
     if (!json_fields_array(&f, "tokens", &tokens) || !json_fields_string(&f, "model", &name, NULL) || !models_check(s, name, error)) return false;
     if (!tokens) return json_fields_fail(&f, "tokens", "is required.");
     for (size_t i = 0; i < json_array_size(tokens); i++) {
-        const json_t *id = json_array_get(tokens, i);
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= s->limits.vocab)
-            return json_fields_fail(&f, "tokens", "an array of token ids (0 to %d) is expected.", s->limits.vocab - 1);
+        int32_t id;
         size_t size;
-        const char *bytes = tokenizer_bytes(s->tokenizer, (int32_t)json_integer_value(id), &size);
+        if (!json_fields_token_id(&f, "tokens", json_array_get(tokens, i), s->limits.vocab, &id)) return false;
+        const char *bytes = tokenizer_bytes(s->tokenizer, id, &size);
         if (bytes && !buffer_append(out, bytes, size)) return api_error_set(error, 500, NULL, "Out of memory.");
     }
     return true;
 }
 
-void detokenize_endpoint(const route_call *call)
+static void *prepare_text(const server *s, char *text, size_t size, api_error *error)
 {
-    api_error error;
     json_t *body;
-    buffer text = {0};
-    bool good = json_body_parse(call->body, call->body_size, &body, &error);
-    if (good) {
-        good = decode(call->server, body, &text, &error);
-        json_decref(body);
+    buffer decoded = {0};
+    json_writer *answer = NULL;
+    if (!json_body_parse(text, size, &body, error)) return NULL;
+    if (decode(s, body, &decoded, error) && (answer = new_answer(error))) {
+        json_write_raw(answer, "{\"prompt\":");
+        json_write_string(answer, decoded.data ? decoded.data : "", decoded.size);
+        json_write_raw(answer, "}");
     }
-    if (good) {
-        json_writer w = {0};
-        json_write_raw(&w, "{\"prompt\":");
-        json_write_string(&w, text.data ? text.data : "", text.size);
-        json_write_raw(&w, "}");
-        routes_reply_json(call->exchange, &w);
-    } else {
-        routes_reply_error(call->exchange, &error);
-    }
-    buffer_free(&text);
+    json_decref(body);
+    buffer_free(&decoded);
+    return answer;
 }
+
+const route_work detokenize_work = {prepare_text, reply, drop};

@@ -85,11 +85,17 @@ def lead(server):
 
 # ---- values at the edges ----
 
+def abs_of(value):
+    return abs(value) if isinstance(value, int) else 0  # beyond 64 bits it is no JSON integer, and the error names no field
+
+
 @pytest.mark.parametrize("field, value, code", [
     ("temperature", 1e-9, 200), ("temperature", 1e-40, 200), ("temperature", 2, 200), ("temperature", -1, 400), ("temperature", 1e30, 400),
     ("top_p", 0, 400), ("top_p", 1e-20, 200), ("top_p", 1e-35, 400), ("top_k", 2**31 - 1, 200), ("top_k", 2**31, 400), ("top_k", -2, 400),
     ("presence_penalty", -2, 200), ("frequency_penalty", 2, 200), ("frequency_penalty", 2.1, 400), ("repetition_penalty", 1000, 200),
     ("seed", -2**63, 200), ("seed", 2**63 - 1, 200), ("seed", 2**63, 400), ("n", 0, 400), ("n", 3, 200), ("min_tokens", 2**31, 400),
+    ("min_tokens", 2, 200), ("min_tokens", 3, 400), ("logprobs", -1, 400), ("top_p", 1.2e-38, 400), ("top_p", 9e-31, 400), ("top_p", 1e-30, 200),
+    ("prompt", [2**32 - 1], 400), ("stop_token_ids", [4117], 400), ("repetition_penalty", 0.001, 200),
     ("max_tokens", 0, 200), ("max_tokens", 1, 200), ("max_tokens", -1, 400), ("max_tokens", 10**30, 400), ("logprobs", 20, 200), ("logprobs", 21, 400),
     ("logit_bias", {"5": 1e9}, 200), ("logit_bias", {"5": -1e9}, 200), ("logit_bias", {"4117": 1}, 400), ("logit_bias", {"-1": 1}, 400),
     ("logit_bias", {"x": 1}, 400), ("logit_bias", {str(i): 1 for i in range(1025)}, 400), ("stop", "", 400), ("stop", ["a"] * 65, 400),
@@ -99,7 +105,8 @@ def test_one_field_at_its_edge(small, field, value, code):
     answer = post(small, COMPLETIONS, {"prompt": [1, 2, 3], "max_tokens": 2, "ignore_eos": True, field: value})
     assert answer.status_code == code, answer.text
     if code != 200:
-        assert answer.json()["error"]["message"]
+        error = answer.json()["error"]
+        assert error["message"] and (error["param"] == field or code == 404 or abs_of(value) >= 2**63)
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999", b"0x10", b"01"])
@@ -124,6 +131,7 @@ def random_request(rng):
         "ignore_eos": rng.random() < 0.5, "echo": rng.random() < 0.4, "min_tokens": rng.choice([0, 0, 3]),
         "include_stop_str_in_output": rng.random() < 0.3,
     }
+    request["min_tokens"] = min(request["min_tokens"], request["max_tokens"])
     if rng.random() < 0.6:
         request["logprobs"] = rng.choice([0, 1, 20])
     if rng.random() < 0.6:
@@ -307,6 +315,15 @@ def test_damaged_checkpoints_end_with_one_line(damaged, name, change, says):
     errors = [line for line in ended.stderr.splitlines() if "error" in line]
     assert ended.returncode == 4 and len(errors) == 1, ended.stderr
     assert says in errors[0]
+
+
+@pytest.mark.parametrize("path, kind", [("fifo.yaml", "a FIFO"), ("/dev/zero", "a device"), (".", "a directory")])
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_configurations_that_are_no_files(tmp_path, ranks, path, kind):
+    os.mkfifo(tmp_path / "fifo.yaml")
+    ended = run(ranks, tmp_path / path, timeout=20)
+    errors = [line for line in ended.stderr.splitlines() if kind in line]
+    assert ended.returncode == 2 and len(errors) == 1 and "allowed is a regular file" in errors[0], ended.stderr
 
 
 @pytest.mark.parametrize("path", ["fifo", "/dev/zero", "."])

@@ -197,7 +197,8 @@ status model_forward(model *m, const model_step *step, status_detail *detail)
     for (int i = 0; i < step->n_logit_rows; i++) STATUS_TRY(draw_row(m, step, i, detail));
     if (b->n_sequences > m->counts.most_sequences) m->counts.most_sequences = b->n_sequences;
     if (b->n_tokens > m->counts.most_tokens) m->counts.most_tokens = b->n_tokens;
-    if (m->o.step_us) usleep((useconds_t)m->o.step_us);
+    int us = m->o.step_us + b->n_tokens * m->o.token_us;
+    if (us) usleep((useconds_t)us);
     return STATUS_OK;
 }
 

@@ -295,6 +295,68 @@ static void the_drain_time_ends_the_rest(void **state)
     }
 }
 
+/* Eight prompts of 1600 tokens together, in a model whose steps may hold them all. Returns how long the engine took to end. */
+static double drain_prompts(int token_us, double drain_seconds, engine_finish expected, fake_model_counts *counts)
+{
+    running r;
+    engine_bench b = engine_bench_default();
+    b.model.max_tokens = 2048;
+    b.model.token_us = token_us;
+    b.engine.prefix_cache = false; /* they are all the same */
+    memset(&r, 0, sizeof r);
+    engine_bench_open(the_world, &b, &r.model, &r.engine);
+    for (int i = 0; i < 8; i++) submit(r.engine, 200, 4);
+    engine_shutdown(r.engine, drain_seconds);
+    double begin = seconds_now(CLOCK_MONOTONIC);
+    pthread_create(&r.thread, NULL, run_engine, &r);
+    engine_event end;
+    until_ended(r.engine, 8, &end);
+    assert_int_equal(end.finish, expected);
+    pthread_join(r.thread, NULL);
+    assert_int_equal(r.result, STATUS_OK);
+    *counts = fake_model_get_counts(r.model);
+    engine_bench_close(r.model, r.engine);
+    return seconds_now(CLOCK_MONOTONIC) - begin;
+}
+
+/* Where tokens are slow the drain time is not overrun by one long prefill: all at once they would take 8 s. */
+static void steps_are_short_while_draining(void **state)
+{
+    (void)state;
+    fake_model_counts counts;
+    assert_true(drain_prompts(5000, 0.2, ENGINE_FINISH_CANCELLED, &counts) < 2.5);
+    assert_in_range(counts.most_tokens, 1, 64);
+    assert_true(drain_prompts(20000, 2.5, ENGINE_FINISH_CANCELLED, &counts) < 6); /* 64 tokens are too slow, and the next chunks smaller */
+    assert_int_equal(counts.most_tokens, 64);
+    drain_prompts(0, 60, ENGINE_FINISH_LENGTH, &counts); /* where they are not the chunks grow again */
+    assert_in_range(counts.most_tokens, 512, 2048);
+}
+
+/* The drain time ends in the midst of a step: no step more is begun, but the one that may have been on its way. */
+static void nothing_begins_after_the_drain_time(void **state)
+{
+    (void)state;
+    for (int asynchronous = 0; asynchronous < 2; asynchronous++) {
+        running r;
+        engine_bench b = engine_bench_default();
+        b.model.step_us = 200000;
+        b.model.asynchronous = asynchronous;
+        start(&r, &b);
+        submit(r.engine, 10, 200);
+        engine_event end;
+        assert_int_equal(client_poll(r.engine, &end, 1, 20), 1);
+        engine_stats before, after;
+        engine_shutdown(r.engine, 0.02);
+        engine_get_stats(r.engine, &before);
+        until_ended(r.engine, 1, &end);
+        pthread_join(r.thread, NULL);
+        engine_get_stats(r.engine, &after);
+        assert_int_equal(end.finish, ENGINE_FINISH_CANCELLED);
+        assert_in_range(after.steps - before.steps, 0, 2); /* `before` may not count the one under way */
+        engine_bench_close(r.model, r.engine);
+    }
+}
+
 static engine *signalled;
 static void on_signal(int number)
 {
@@ -451,6 +513,8 @@ int main(void)
         cmocka_unit_test(an_answer_is_cached_for_the_next_turn),
         cmocka_unit_test(draining_finishes_what_is_there),
         cmocka_unit_test(the_drain_time_ends_the_rest),
+        cmocka_unit_test(steps_are_short_while_draining),
+        cmocka_unit_test(nothing_begins_after_the_drain_time),
         cmocka_unit_test(a_signal_handler_may_shut_it_down),
         cmocka_unit_test(shut_down_before_it_runs),
         cmocka_unit_test(never_run_it_leaks_nothing),

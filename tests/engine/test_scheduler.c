@@ -24,6 +24,7 @@ typedef struct load {
     int cancel_percent;   /* chance of a cancellation before a step */
     int levels;           /* priorities */
     int shared_percent;   /* prompts that begin like earlier ones */
+    bool limited;         /* a new limit on prompts before each step */
 } load;
 
 /* A request with the ids that its steps really draw, known to the "device" before they are read. */
@@ -146,14 +147,16 @@ static void run_part(simulation *m, client *c, part *out)
 
 static void check_group(simulation *m, const scheduler_group *g)
 {
-    int decodes_left_out = 0;
+    int decodes_left_out = 0, of_prompts = 0;
     bool slots[64] = {false};
     assert_true(g->n_step <= m->load->shape.slots && g->step_tokens <= m->load->shape.max_tokens);
     for (int i = 0; i < g->n_step; i++) {
         assert_in_range(g->step[i]->slot, 0, m->load->shape.slots - 1);
         assert_false(slots[g->step[i]->slot]);
         slots[g->step[i]->slot] = true;
+        of_prompts += sequence_remaining(g->step[i]) > 1 ? g->step[i]->step_tokens : 0;
     }
+    if (!g->preempted) assert_true(of_prompts <= m->s->prompt_limit);
     for (int i = 0; i < g->n_running; i++) {
         assert_true(i == 0 || sequence_before(g->running[i - 1], g->running[i]));
         decodes_left_out += g->running[i]->step_tokens == 0 && sequence_remaining(g->running[i]) == 1;
@@ -234,6 +237,7 @@ static void play(simulation *m, const load *l, uint64_t seed)
         assert_true(turn < 200000);
         while (m->submitted < l->requests && (test_random_chance(&m->random, l->arrival_percent) || m->submitted == m->finished)) submit(m);
         if (test_random_chance(&m->random, l->cancel_percent)) cancel_one(m);
+        if (l->limited) scheduler_limit_prompts(m->s, test_random_range(&m->random, 1, l->shape.max_tokens + 5));
         int tokens = scheduler_step(m->s);
         if (tokens == 0 && m->n_flights == 0 && m->finished < m->submitted) fail_msg("nobody gets on");
         if (tokens > 0) launch(m);
@@ -295,6 +299,7 @@ static void random_shapes(void **state)
         l.cancel_percent = test_random_chance(&random, 50) ? test_random_range(&random, 1, 30) : 0;
         l.levels = test_random_chance(&random, 50) ? 1 : 4;
         l.shared_percent = test_random_range(&random, 0, 100);
+        l.limited = round % 3 == 0;
         play(&shared, &l, (uint64_t)round + 1000);
     }
 }

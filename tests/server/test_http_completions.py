@@ -1,5 +1,6 @@
 """/v1/completions and the small endpoints over the fake engine."""
 import json
+import time
 
 import pytest
 
@@ -146,6 +147,12 @@ def test_refusals(server):
     assert server.refused(PATH, {"prompt": [300000]})["param"] == "prompt"
     assert server.refused(PATH, {"prompt": "x", "best_of": 2, "n": "two"})["param"] == "n"
     assert server.refused(PATH, {"prompt": ["x"] * 100, "n": 100})["param"] == "n"
+    error = server.refused(PATH, {"prompt": [1] * 4000, "max_tokens": 500, "min_tokens": 97})
+    assert error["param"] == "min_tokens" and "at most 96" in error["message"], "what the prompt leaves counts, too"
+    server.say([RETURN])
+    server.post(PATH, {"prompt": [1] * 4000, "max_tokens": 500, "min_tokens": 96})
+    error = server.refused("/detokenize", {"tokens": [1, 2**32 - 1]})
+    assert error["param"] == "tokens" and "4294967295" in error["message"]
 
 
 # ---- the small endpoints ----
@@ -210,6 +217,45 @@ def test_metrics(server):
         assert f"vllm:{name}_sum{{{label}}}" in values
     buckets = [v for k, v in values.items() if k.startswith("vllm:request_prompt_tokens_bucket")]
     assert buckets == sorted(buckets) and buckets[-1] >= 1
+
+
+def http_figures(server, name):
+    text = server.request("GET", "/metrics")[2].decode()
+    rows = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(name + "{")]
+    return {labels[len(name):]: float(value) for labels, value in rows}
+
+
+def test_http_metrics(own_server):
+    server = own_server()
+    server.say(server.ids(" a b c") + [RETURN], interval_ms=40)
+    server.post(PATH, {"prompt": "x"})
+    server.refused(PATH, {"prompt": "x", "n": 0})
+    server.events(PATH, {"prompt": "x"})
+    server.request("PUT", PATH)
+    server.request("GET", "/v1/models/gpt-oss-test")
+    server.request("HEAD", "/v1/models/alias%2Fof-it")
+    for path in ("/health", "/ping", "/version", "/load"):
+        server.request("GET", path)
+    for i in range(50):
+        server.request("GET", f"/nothing/{i}")
+        server.request(f"VERB{i}", "/nothing")
+    server.raw(b"x\r\n\r\n")
+    with server.connect() as s:  # hangs up before the answer
+        s.sendall(b'POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 14\r\n\r\n{"prompt":[1]}')
+        time.sleep(0.05)
+    server.wait_idle()
+    counts = http_figures(server, "http_requests_total")
+    assert counts.pop('{handler="/tokenize",method="POST",status="2xx"}') == 1, "say() asked for ids"
+    assert counts == {
+        '{handler="/v1/completions",method="POST",status="2xx"}': 2, '{handler="/v1/completions",method="POST",status="4xx"}': 2,
+        '{handler="/v1/completions",method="PUT",status="4xx"}': 1,
+        '{handler="/v1/models/{name}",method="GET",status="2xx"}': 1, '{handler="/v1/models/{name}",method="HEAD",status="2xx"}': 1,
+        '{handler="none",method="GET",status="4xx"}': 50, '{handler="none",method="other",status="4xx"}': 51}
+    label = 'handler="/v1/completions",method="POST"'
+    buckets = [v for k, v in http_figures(server, "http_request_duration_seconds_bucket").items() if label in k]
+    assert buckets == sorted(buckets) and buckets[-1] == 4 and buckets[0] <= 2, "the two that generate take more than 0.1 s, to the end of the stream"
+    assert http_figures(server, "http_request_duration_seconds_count")[f"{{{label}}}"] == 4
+    assert 0.24 < http_figures(server, "http_request_duration_seconds_sum")[f"{{{label}}}"] < 10
 
 
 def test_openai_client(server):

@@ -1,4 +1,5 @@
 /* Bodies -> typed requests: what is read, what is refused, and which field the error names. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "runtime/engine/sequence.h"
 #include "runtime/server/chat_request.h"
 #include "runtime/server/completion_request.h"
 #include "runtime/server/json_body.h"
@@ -92,6 +94,12 @@ static void test_refused_chat_fields(void **state)
         {"{" M ",\"reasoning_effort\":3}", "reasoning_effort", 400},
         {"{" M ",\"current_date\":\"today\"}", "current_date", 400},
         {"{" M ",\"continue_final_message\":true}", "continue_final_message", 501},
+        {"{" M ",\"top_p\":1e-35}", "top_p", 400},
+        {"{" M ",\"top_p\":1e-320}", "top_p", 400},
+        {"{" M ",\"repetition_penalty\":1e300}", "repetition_penalty", 400},
+        {"{" M ",\"min_tokens\":6,\"max_tokens\":5}", "min_tokens", 400},
+        {"{" M ",\"min_tokens\":6,\"max_tokens\":50,\"max_completion_tokens\":5}", "min_tokens", 400},
+        {"{" M ",\"min_tokens\":4097}", "min_tokens", 400},
         {"{" M ",\"model\":\"a\\u0000b\"}", "model", 400},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -150,6 +158,106 @@ static void test_chat_fields_are_read(void **state)
     assert_string_equal(r.date, "2025-01-31");
     assert_true(r.tools.n == 1 && r.tools.offered && !strcmp(r.tools.names[0], "f"));
     chat_request_free(&r);
+}
+
+/* Every value that the server lets through is one that the engine takes, down to the last float. */
+static void test_server_and_engine_agree_on_ranges(void **state)
+{
+    (void)state;
+    const sequence_limits engine_limits = {.vocab = 1000, .max_model_len = 4096, .block_tokens = 16};
+    const int32_t prompt[] = {1};
+    int n, taken = 0;
+    const engine_range *ranges = engine_sampling_ranges(&n);
+    assert_true(n > 3);
+    for (int i = 0; i < n; i++) {
+        float low = ranges[i].min, high = ranges[i].max;
+        double values[] = {low, high, nextafterf(low, -INFINITY), nextafterf(low, INFINITY), nextafterf(high, -INFINITY), nextafterf(high, INFINITY),
+                           nextafter(low, -INFINITY), nextafter(high, INFINITY), 0, -0.0, 1e-3, 1e-30, 1e-35, 1.17e-38, 1e-50, -1e-50, 1e300, -1e300};
+        for (size_t k = 0; k < sizeof values / sizeof values[0]; k++) {
+            char text[128];
+            completion_request r;
+            api_error error = {0};
+            snprintf(text, sizeof text, "{\"prompt\":\"x\",\"%s\":%.17e}", ranges[i].name, values[k]);
+            bool inside = (float)values[k] >= low && (float)values[k] <= high;
+            if (completion(text, &r, &error) != inside) fail_msg("%s: %s", text, inside ? error.message : "taken");
+            if (!inside) {
+                assert_string_equal(error.param, ranges[i].name);
+                continue;
+            }
+            sequence *seq;
+            status_detail detail = {""};
+            engine_request q = {.prompt = prompt, .n_prompt = 1, .max_tokens = 1, .sampling = r.params.sampling, .top_logprobs = -1, .prompt_logprobs = -1};
+            if (sequence_create(&q, &engine_limits, &seq, &detail) != STATUS_OK) fail_msg("%s: the engine says %s", text, detail.text);
+            sequence_free(seq);
+            completion_request_free(&r);
+            taken++;
+        }
+    }
+    assert_true(taken > n);
+}
+
+static void test_min_tokens_fit_the_answer(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool good;
+    } cases[] = {
+        {"{\"prompt\":\"x\",\"min_tokens\":16}", true},  {"{\"prompt\":\"x\",\"min_tokens\":17}", false}, /* the default is 16 */
+        {"{\"prompt\":\"x\",\"min_tokens\":30,\"max_tokens\":30}", true},
+        {"{\"prompt\":\"x\",\"min_tokens\":31,\"max_tokens\":30}", false},
+        {"{\"prompt\":\"x\",\"min_tokens\":31,\"max_tokens\":null}", true},
+        {"{\"prompt\":\"x\",\"min_tokens\":1,\"max_tokens\":0}", false},
+        {"{\"prompt\":\"x\",\"min_tokens\":5000,\"max_tokens\":6000}", false}, /* longer than the model */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        completion_request r;
+        api_error error = {0};
+        if (completion(cases[i].text, &r, &error) != cases[i].good) fail_msg("%s: %s", cases[i].text, cases[i].good ? error.message : "taken");
+        if (cases[i].good) completion_request_free(&r);
+        else assert_string_equal(error.param, "min_tokens");
+    }
+}
+
+/* What is out of range is said with the field and with what is allowed. */
+static void test_messages_say_what_is_allowed(void **state)
+{
+    (void)state;
+    static const struct {
+        bool chat;
+        const char *text, *param, *says;
+    } cases[] = {
+        {true, "{" M ",\"logprobs\":true,\"top_logprobs\":-1}", "top_logprobs", "-1 is out of range, allowed is 0 to 20"},
+        {true, "{" M ",\"logprobs\":true,\"top_logprobs\":21}", "top_logprobs", "21 is out of range, allowed is 0 to 20"},
+        {true, "{" M ",\"top_logprobs\":-1}", "top_logprobs", "0 to 20"},
+        {true, "{" M ",\"logprobs\":-1}", "logprobs", "top_logprobs says how many, 0 to 20"},
+        {true, "{" M ",\"logprobs\":5}", "logprobs", "0 to 20"},
+        {false, "{\"prompt\":\"x\",\"logprobs\":-1}", "logprobs", "-1 is out of range, allowed is 0 to 20"},
+        {false, "{\"prompt\":\"x\",\"logprobs\":21}", "logprobs", "21 is out of range, allowed is 0 to 20"},
+        {false, "{\"prompt\":\"x\",\"logprobs\":true}", "logprobs", "an integer is expected, not a boolean"},
+        {false, "{\"prompt\":\"x\",\"top_p\":1e-35}", "top_p", "1e-35 is out of range, allowed is 1e-30 to 1"},
+        {false, "{\"prompt\":\"x\",\"min_tokens\":20}", "min_tokens", "20 is too large, at most 16"},
+        /* ids keep the number that was sent, whatever it is */
+        {false, "{\"prompt\":[4294967295]}", "prompt", "4294967295 is not a token id of this model (0 to 999)"},
+        {false, "{\"prompt\":[1,18446744073709551]}", "prompt", "18446744073709551 is not"},
+        {false, "{\"prompt\":[[1],[9223372036854775807]]}", "prompt", "9223372036854775807 is not"},
+        {false, "{\"prompt\":[-9223372036854775808]}", "prompt", "-9223372036854775808 is not"},
+        {false, "{\"prompt\":[1e12]}", "prompt", "not 1000000000000."},
+        {false, "{\"prompt\":[18446744073709551616]}", "", "18446744073709551616"},
+        {false, "{\"prompt\":\"x\",\"stop_token_ids\":[1,4294967297]}", "stop_token_ids", "4294967297 is not a token id of this model (0 to 999)"},
+        {false, "{\"prompt\":\"x\",\"stop_token_ids\":[\"a\"]}", "stop_token_ids", "not a string"},
+        {false, "{\"prompt\":\"x\",\"logit_bias\":{\"4294967297\":1}}", "logit_bias", "\"4294967297\" is not"},
+        {false, "{\"prompt\":\"x\",\"logit_bias\":{\"18446744073709551617\":1}}", "logit_bias", "\"18446744073709551617\" is not"},
+        {false, "{\"prompt\":\"x\",\"allowed_token_ids\":[4294967297]}", "allowed_token_ids", "is not supported"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        chat_request c;
+        completion_request r;
+        api_error error = {0};
+        if (cases[i].chat ? chat(cases[i].text, &c, &error) : completion(cases[i].text, &r, &error)) fail_msg("%s was taken", cases[i].text);
+        if (strcmp(error.param, cases[i].param) || !strstr(error.message, cases[i].says))
+            fail_msg("%s: about \"%s\": %s", cases[i].text, error.param, error.message);
+    }
 }
 
 static void test_completion_prompts(void **state)
@@ -223,6 +331,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_chat_fields),        cmocka_unit_test(test_null_and_unknown_fields_mean_nothing),
         cmocka_unit_test(test_chat_fields_are_read),       cmocka_unit_test(test_completion_prompts),
+        cmocka_unit_test(test_server_and_engine_agree_on_ranges), cmocka_unit_test(test_min_tokens_fit_the_answer),
+        cmocka_unit_test(test_messages_say_what_is_allowed),
         cmocka_unit_test(test_bodies_that_are_no_objects), cmocka_unit_test(test_lone_surrogates_are_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
