@@ -31,6 +31,9 @@ struct model {
     checkpoint *checkpoint;
     ops_shape shape;
     dtype activation; /* of all rows that layers pass on */
+    void (*progress)(void *user, int64_t done, int64_t total); /* of loading, as asked at open */
+    void *progress_user;
+    bool told; /* it was called */
     float *rope; /* cos, then sin: [max_positions, head_dim / 2] each */
 
     comm *everyone; /* all ranks */
