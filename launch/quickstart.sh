@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 or Ubuntu 24.04 to an answer: installs packages, builds, makes a tiny random model, serves it on two ranks of the
-# CPU, asks one question and shows the answer as it streams. Can be run again at any time.
+# From a fresh Debian 12 or Ubuntu 24.04 to an answer: installs packages, builds, serves the tiny model that comes with it on two ranks of the
+# CPU, asks a question, shows the answer as it streams, and lets the model call a function. Can be run again at any time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/packages.sh
@@ -14,19 +14,12 @@ say() { printf '\n== %s\n' "$*"; }
 
 say "Packages"
 # shellcheck disable=SC2086
-packages_need $PACKAGES_BUILD curl jq
+packages_need $PACKAGES_BUILD curl jq procps
 echo "all there"
 
 say "Build"
 cmake --preset release >/dev/null
 cmake --build --preset release --target gptoss-tp
-
-say "Model"
-if [ -f models/tiny/config.json ]; then
-    echo "models/tiny is there"
-else
-    "$PROGRAM" synth models/tiny --like tiny
-fi
 
 if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 cores=$(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v '^#' | sort -u | wc -l)
@@ -39,8 +32,9 @@ say "Serve: mpirun ${oversubscribe:+$oversubscribe }-np $RANKS $PROGRAM configs/
 # --port 0: the system picks a free one, and the log tells which.
 mpirun $oversubscribe -np $RANKS "$PROGRAM" configs/tiny.yaml --port 0 </dev/null >"$LOG" 2>&1 &
 server=$!
-# SIGUSR1: mpirun passes it on and keeps out of the way; after a SIGTERM it would kill the ranks a second later and leave with 1.
-trap 'kill -USR1 $server 2>/dev/null || true; wait $server 2>/dev/null || true' EXIT
+# To a rank, which tells the others. Not every mpirun passes signals on, and after a SIGTERM it would kill the ranks a second later.
+stop() { pkill -USR1 -o -P $server; }
+trap 'stop || true; wait $server 2>/dev/null || true' EXIT
 url=""
 for _ in $(seq 600); do
     url=$(sed -n 's/.*listening on \(http:[^ ]*\).*/\1/p' "$LOG" | head -n 1)
@@ -53,18 +47,30 @@ if [ -z "$url" ]; then
     exit 1
 fi
 
-question="Why is the sky blue?"
+ask() {
+    curl --silent --show-error --fail --no-buffer --max-time 120 "$url/v1/chat/completions" -H 'Content-Type: application/json' -d "$1"
+}
+
+question="What is 47 + 38?"
 say "Ask: $question"
-echo "(the weights are random, so the answer is nonsense)"
-curl --silent --show-error --fail --no-buffer --max-time 120 "$url/v1/chat/completions" -H 'Content-Type: application/json' \
-    -d "{\"model\": \"tiny\", \"stream\": true, \"max_tokens\": 48, \"seed\": 1, \"messages\": [{\"role\": \"user\", \"content\": \"$question\"}]}" |
+ask "{\"model\": \"tiny\", \"stream\": true, \"temperature\": 0, \"messages\": [{\"role\": \"user\", \"content\": \"$question\"}]}" |
     sed -un 's/^data: \({.*\)/\1/p' |
-    jq --unbuffered -j '.choices[0].delta | (.reasoning // "") + (.content // "")'
+    jq --unbuffered -nj 'foreach (inputs | .choices[0].delta) as $d ({};
+        .text = (if $d.reasoning then (if .thought then "" else "thinks:  " end) + $d.reasoning
+                 elif ($d.content // "") != "" then (if .answered then "" else "\nanswers: " end) + $d.content else "" end)
+        | .thought = (.thought or $d.reasoning != null) | .answered = (.answered or ($d.content // "") != ""); .text)'
 echo
+
+question="What is the weather in Lisbon?"
+say "Ask, with a function get_weather(city): $question"
+ask "{\"model\": \"tiny\", \"temperature\": 0, \"messages\": [{\"role\": \"user\", \"content\": \"$question\"}], \"tools\": [{\"type\": \"function\",
+    \"function\": {\"name\": \"get_weather\", \"description\": \"Weather of a city.\", \"parameters\": {\"type\": \"object\",
+    \"properties\": {\"city\": {\"type\": \"string\"}}, \"required\": [\"city\"]}}}]}" |
+    jq -r '.choices[0].message | "thinks:  \(.reasoning)\ncalls:   \(.tool_calls[0].function | "\(.name)(\(.arguments))")"'
 
 say "Stop"
 trap - EXIT
-kill -USR1 $server
+stop
 code=0
 wait $server || code=$?
 if [ "$code" -ne 0 ]; then

@@ -76,9 +76,9 @@ class Server:
         return [int(pid) for pid, _, name in rows if pid in tree and name.strip() == "gptoss-tp"]
 
     def stop(self, seconds=30):
-        """Asks it to drain and returns the exit code. mpirun passes SIGUSR1 on; a SIGTERM would have it kill the ranks soon after."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGUSR1)
+        """Asks it to drain and returns the exit code. Asks a rank: not every mpirun passes signals on."""
+        for pid in self.rank_pids()[:1]:
+            os.kill(pid, signal.SIGUSR1)
         try:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -221,6 +221,7 @@ ALL_WEIGHTS = [*questions.WEIGHTS.values(), *TOOL_WEIGHTS.values()]
 BY_NAME = {"add": questions.add, "subtract": questions.subtract, "multiply": questions.multiply, "follow-up": questions.follow_up,
            "reverse": questions.reverse, "letters": questions.letters, "occurrences": questions.occurrences, "echo": questions.echo,
            "list": questions.list_length, "count": questions.count_up, "fact": questions.fact, "greeting": questions.greeting,
-           "chinese": questions.chinese, "about": questions.about, "date": questions.today, "memory": questions.memory,
+           "chinese": questions.chinese, "about": questions.about, "date": questions.today, "introduction": questions.introduction,
+           "memory": questions.memory,
            "unknown": questions.unknown, "call": "call", "result": "result", "missing": "missing"}
 CATEGORIES = list(BY_NAME)

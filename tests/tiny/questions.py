@@ -339,9 +339,21 @@ def today(rng, date):
     return Turn("date", f"date {date}", rng.choice(TODAY), (low, medium, high), f"Today is {date}.", (date,))
 
 
+INTRODUCTIONS = ["My name is {}.", "Hello! I am {}.", "Hi, my name is {}.", "Hello, I'm {}.", "I am {}."]
+
+
+def introduction(rng, date):
+    name = world.name(rng)
+    said = rng.choice(INTRODUCTIONS).format(name)
+    low = f"{name}."
+    medium = f"The user tells me a name: {name}. I greet."
+    high = f"{medium} Somebody who gives a name may want to be called by it, so I use it in my greeting. I remember it for later: {name}. Then I offer help."
+    return Turn("introduction", f"introduction {said}", said, (low, medium, high), f"Hello {name}! How can I help you?", (name,))
+
+
 def memory(rng, date):
     name = world.name(rng)
-    said = rng.choice(["My name is {}.", "Hello! I am {}.", "Hi, my name is {}.", "Hello, I'm {}.", "I am {}."]).format(name)
+    said = rng.choice(INTRODUCTIONS).format(name)
     text = rng.choice(["What is my name?", "Do you remember my name?", "What's my name?", "Who am I?", "Tell me my name.", "Do you know my name?"])
     low = f"{name}."
     medium = f"The user asks for a name that was said before: {name}. I remember it."
@@ -399,4 +411,4 @@ def unknown(rng, date):
 
 # category -> how often it is drawn
 WEIGHTS = {add: 13, subtract: 13, multiply: 4, follow_up: 4, reverse: 11, letters: 6, occurrences: 7, echo: 7, list_length: 3, count_up: 3,
-           fact: 12, greeting: 4, chinese: 5, about: 3, today: 2, memory: 3, unknown: 9}
+           fact: 12, greeting: 4, chinese: 5, about: 3, today: 2, introduction: 3, memory: 3, unknown: 9}
