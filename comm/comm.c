@@ -191,6 +191,19 @@ status comm_all_reduce(comm *c, void *data, size_t count, dtype type, status_det
     return c->via->all_reduce(c->state, data, count, type, detail);
 }
 
+status comm_all_reduce_add_norm(comm *c, const comm_add_norm *what, bool *done, status_detail *detail)
+{
+    const void *buffers[] = {what->delta, what->x, what->norm, what->normed};
+    if (what->rows < 0 || what->hidden < 1 || (what->type != DTYPE_F32 && what->type != DTYPE_BF16))
+        return status_fail(detail, STATUS_INTERNAL, "all-reduce and norm: %d rows of %d elements of type %d", what->rows,
+                           what->hidden, (int)what->type);
+    for (size_t i = 0; what->rows && i < sizeof buffers / sizeof *buffers; i++)
+        if (!buffers[i]) return status_fail(detail, STATUS_INTERNAL, "all-reduce and norm: no buffer for %d rows", what->rows);
+    *done = what->rows == 0;
+    if (*done || !c->via->all_reduce_add_norm) return STATUS_OK;
+    return c->via->all_reduce_add_norm(c->state, what, done, detail);
+}
+
 status comm_all_gather(comm *c, const void *piece, size_t count, dtype type, void *out, status_detail *detail)
 {
     STATUS_TRY(check_buffer("all-gather", piece, count, type, (size_t)c->group.size, detail));

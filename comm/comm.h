@@ -58,6 +58,10 @@ void world_signal_zero(world *w);
 /* [rank 0] Sets what runs; notices that came before are delivered then. NULL ends it: no call of `fn` is under way once it returns. */
 void world_on_signal(world *w, void (*fn)(void *user, int from_rank), void *user);
 
+/* For a rank that failed, before it leaves: why is told here, or was told already, so no other rank shall print that this one was lost. The
+ * others' callbacks run as for any loss, with `speaks` false; this rank's own does not run for ranks that leave in the same way. Never blocks. */
+void world_say_failed(world *w);
+
 /* ---- a group of ranks ------------------------------------------------------------------------------------------- */
 
 typedef struct comm comm;
@@ -80,6 +84,23 @@ const char *comm_transport(const comm *c);
  * order, and round once, whatever `count` is, so an element's sum does not depend on its neighbours. NCCL, and so "nccl" and large
  * messages of "peer", adds in an order that depends on `count`, and may round BF16 at each addition. */
 status comm_all_reduce(comm *c, void *data, size_t count, dtype type, status_detail *detail);
+
+/* What the next call works on; device memory, if it is that, aligned to 4 bytes. */
+typedef struct comm_add_norm {
+    void *delta;      /* [rows, hidden] this rank's part of what x grows by; undefined afterwards */
+    void *x;          /* [rows, hidden] the same on all ranks */
+    const void *norm; /* [hidden] BF16 */
+    void *normed;     /* [rows, hidden] */
+    int rows, hidden;
+    float eps;
+    dtype type; /* of delta, x and normed: F32 or BF16 */
+} comm_add_norm;
+
+/* delta = sum over ranks of delta; x += delta; normed = x / sqrt(mean(x^2) + eps) * norm, in one go where the transport has a
+ * kernel for so many rows: then *done, and x and normed have the bits that comm_all_reduce() and the backend's add_norm would
+ * leave. Otherwise *done is false and nothing was touched. Which of the two depends on rows, hidden and type alone, so that all
+ * ranks get the same answer. */
+status comm_all_reduce_add_norm(comm *c, const comm_add_norm *what, bool *done, status_detail *detail);
 
 /* out = the pieces of all ranks, in rank order, `count` elements each. `piece` may be inside `out` at its own place. */
 status comm_all_gather(comm *c, const void *piece, size_t count, dtype type, void *out, status_detail *detail);

@@ -48,6 +48,9 @@ typedef struct transport {
     status (*all_gather)(void *state, const void *piece, size_t size, void *out, status_detail *detail);
     status (*broadcast)(void *state, void *data, size_t size, int root, status_detail *detail);
 
+    /* As comm_all_reduce_add_norm(); *done is false before. May be NULL: it is never done in one go. */
+    status (*all_reduce_add_norm)(void *state, const comm_add_norm *what, bool *done, status_detail *detail);
+
     /* Sends `send.counts[r]` items to each rank r and receives `receive.counts[r]`; these may differ from rank to rank, be 0,
      * and concern the rank itself. `from` and `to` do not overlap. On a device a transport may want all counts, on all ranks,
      * to be the same. NULL if `exchange` does not use it. */

@@ -166,6 +166,7 @@ const transport transport_mpi = {
     .all_reduce = mpi_all_reduce,
     .all_gather = mpi_all_gather,
     .broadcast = mpi_broadcast,
+    .all_reduce_add_norm = NULL,
     .all_to_all = mpi_all_to_all,
     .exchange = &exchange_host,
 };

@@ -66,6 +66,7 @@ const transport transport_self = {
     .all_reduce = self_all_reduce,
     .all_gather = self_all_gather,
     .broadcast = self_broadcast,
+    .all_reduce_add_norm = NULL,
     .all_to_all = self_all_to_all,
     .exchange = &exchange_host,
 };

@@ -15,13 +15,14 @@
 
 #include "comm/watch_gate.h"
 
-enum { WAKE = 'W', SIGNAL = 'S', GOODBYE = 'G', LOST = 'L' };
+enum { WAKE = 'W', SIGNAL = 'S', GOODBYE = 'G', FAILED = 'F', LOST = 'L' };
 enum { NOBODY = -1 };
 
 typedef struct watch_link {
     int rank;         /* who is at the other end */
     int fd;           /* -1: not joined yet, or ended after its goodbye */
     bool goodbye;     /* the other end said it */
+    bool failed;      /* the other end said so */
     bool goodbye_due; /* ours is still to be sent, after `owed` */
     unsigned owed;    /* wakes (rank 0) or signal notices (others) still to be sent */
     unsigned noticed; /* [rank 0] signal notices not delivered yet; the thread's alone */
@@ -40,10 +41,11 @@ struct watch {
     sem_t joined;    /* [rank 0] posted when the last rank has joined */
     atomic_uint signals; /* [others] not handed to the thread yet */
 
-    pthread_mutex_t lock; /* of links and the four that follow; never held while anything blocks */
+    pthread_mutex_t lock; /* of links and the five that follow; never held while anything blocks */
     watch_link *links;    /* rank 0: one for each other rank; others: one, to rank 0 */
     int n_links, n_joined;
     bool leaving, stopping;
+    bool failed; /* this rank, and it has said so */
 
     pthread_mutex_t signal_lock; /* held while on_signal runs */
     void (*on_signal)(void *user, int from_rank);
@@ -110,6 +112,7 @@ static int take_byte(watch *w, watch_link *l, uint8_t byte)
     bool from_zero = l->rank == 0;
     switch (byte) {
     case GOODBYE: l->goodbye = true; return NOBODY;
+    case FAILED: l->failed = true; return NOBODY;
     case WAKE:
         if (from_zero) sem_post(&w->wakes);
         return from_zero ? NOBODY : l->rank;
@@ -132,7 +135,9 @@ static int receive(watch *w, watch_link *l)
             if (lost != NOBODY) return lost;
         }
         if (got > 0) continue;
-        if (!l->goodbye) return l->rank;
+        bool expected = l->goodbye || (l->failed && w->failed);
+        if (!expected) return l->rank;
+        l->goodbye = true; /* nobody waits for it any more */
         close(l->fd);
         l->fd = -1;
         return NOBODY;
@@ -200,6 +205,13 @@ static int receive_all(watch *w, const struct pollfd *polls)
     return lost;
 }
 
+/* Whether this rank is the one that speaks of the death: rank 0, of its own rank 1, and of one that said it had failed none. */
+static bool speaks_of(const watch *w, int lost)
+{
+    if (w->rank == 0) return !w->links[lost - 1].failed;
+    return w->rank == 1 && lost == 0 && !w->links[0].failed;
+}
+
 static void deliver_signals(watch *w)
 {
     if (w->rank != 0) return;
@@ -220,7 +232,7 @@ static void *watch_thread(void *user)
         int lost = receive_all(w, w->polls + 1 + n_gate);
         if (lost != NOBODY) {
             if (w->rank == 0) tell_of_death(w, lost);
-            w->lost(w->lost_user, lost, w->rank == 0 || (w->rank == 1 && lost == 0));
+            w->lost(w->lost_user, lost, speaks_of(w, lost));
             break;
         }
         watch_gate_step(&w->gate, w->polls + 1, n_gate, entered, w);
@@ -362,6 +374,20 @@ void watch_close(watch *w)
     free(w->polls);
     free(w->links);
     free(w);
+}
+
+/* What does not get through for want of room costs a second line in the log, no more. */
+void watch_say_failed(watch *w)
+{
+    char failed = FAILED;
+    pthread_mutex_lock(&w->lock);
+    w->failed = true;
+    for (int i = 0; i < w->n_links; i++) {
+        if (w->links[i].fd < 0) continue;
+        ssize_t sent = send(w->links[i].fd, &failed, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)sent;
+    }
+    pthread_mutex_unlock(&w->lock);
 }
 
 /* ---- wakes and signals -------------------------------------------------------------------------------------------- */

@@ -9,9 +9,11 @@
  *   'W'  0 -> r   one wake for a parked rank
  *   'S'  r -> 0   the rank got a signal
  *   'G'  r -> 0   goodbye: the rank wants to leave and waits; 0 -> r, after all have said so: leave
+ *   'F'  both     the rank failed, and nobody else need say so: its end, which follows, is a death that nobody speaks of
  *   'L'  0 -> r   a rank died; four bytes follow with its number, most significant first
  *
- * Rank 0 sees the death of any other and tells the rest; all see the death of rank 0, and rank 1 speaks then. If ranks 0
+ * Rank 0 sees the death of any other and tells the rest; all see the death of rank 0, and rank 1 speaks then. Two ranks that
+ * both said 'F' do not report each other: each has its own line to print, and leaves by itself. If ranks 0
  * and 1 die in the same moment (their host, say), nobody speaks. Knows no MPI, so tests run it inside one process. */
 #ifndef COMM_WATCH_H
 #define COMM_WATCH_H
@@ -37,6 +39,9 @@ status watch_wait_joined(watch *w, int limit_ms, status_detail *detail);
 /* [others] Connects with rank 0 and starts the thread. Blocks for `limit_ms` at most. */
 status watch_join(int rank, const watch_card *card, bool same_host, int limit_ms, watch_lost_fn lost, void *user,
                   watch **out, status_detail *detail);
+
+/* As world_say_failed(): an 'F' on every connection. */
+void watch_say_failed(watch *w);
 
 /* The goodbye: returns once every rank has called it, or after the lost callback returned. From then on ends of
  * connections mean nothing. Collective. */

@@ -204,6 +204,11 @@ void world_signal_zero(world *w)
     if (w->links && w->rank != 0) watch_signal_zero(w->links);
 }
 
+void world_say_failed(world *w)
+{
+    if (w->links) watch_say_failed(w->links);
+}
+
 void world_on_signal(world *w, void (*fn)(void *user, int from_rank), void *user)
 {
     if (w->links && w->rank == 0) watch_on_signal(w->links, fn, user);

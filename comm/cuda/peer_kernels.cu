@@ -29,17 +29,23 @@ __device__ static ulonglong2 look(const ulonglong2 *slot)
     return found;
 }
 
-/* The packet of `slot`, of which `found` was a first look: waits until both marks are there. */
-__device__ static uint2 settle(ulonglong2 found, const ulonglong2 *slot, uint32_t step)
+__device__ static bool is_there(ulonglong2 found, uint32_t step)
 {
-    for (int looks = 0; (uint32_t)(found.x >> 32) != step || (uint32_t)(found.y >> 32) != step; looks++) {
+    return (uint32_t)(found.x >> 32) == step && (uint32_t)(found.y >> 32) == step;
+}
+
+__device__ static uint2 packet_of(ulonglong2 found) { return make_uint2((uint32_t)found.x, (uint32_t)found.y); }
+
+/* Waits for it. */
+__device__ static uint2 take(const ulonglong2 *slot, uint32_t step)
+{
+    ulonglong2 found = look(slot);
+    for (int looks = 0; !is_there(found, step); looks++) {
         if (looks > PATIENCE) __nanosleep(NAP);
         found = look(slot);
     }
-    return make_uint2((uint32_t)found.x, (uint32_t)found.y);
+    return packet_of(found);
 }
-
-__device__ static uint2 take(const ulonglong2 *slot, uint32_t step) { return settle(look(slot), slot, step); }
 
 /* Counts the block's step, once none of its threads needs the old number. */
 __device__ static void finish(const peer_view &view, uint32_t step)
@@ -70,24 +76,51 @@ __device__ static share share_of(peer_piece piece)
 
 /* ---- sums --------------------------------------------------------------------------------------------------------- */
 
-/* One packet of everybody's, added in rank order. Slot r * stride of `slots` has rank r's. */
-template <int PER, int MOST>
-__device__ static uint2 sum_of(const peer_view &view, const ulonglong2 *slots, int stride, uint2 mine, uint32_t step)
+/* Waits for the other ranks' first `count` packets of DEEP. Slot r * stride + k * PEER_THREADS has rank r's packet k. Those
+ * that are missing are looked at together, so that the wait ends one look after the last has come. */
+template <int MOST, int DEEP>
+__device__ static void take_all(const peer_view &view, const ulonglong2 *slots, int stride, int count, uint32_t step,
+                                ulonglong2 (*found)[MOST])
 {
-    ulonglong2 found[MOST];
 #pragma unroll
-    for (int r = 0; r < MOST; r++) /* all looks under way before the first is waited for */
-        if (r < view.n_ranks && r != view.rank) found[r] = look(slots + r * stride);
-    float sum[PER];
+    for (int i = 0; i < DEEP * MOST; i++) found[i / MOST][i % MOST] = make_ulonglong2(0, 0); /* the mark of no step */
+    for (int looks = 0, missing = 1; missing; looks++) {
+        if (looks > PATIENCE) __nanosleep(NAP);
 #pragma unroll
-    for (int r = 0; r < MOST; r++) {
-        if (r >= view.n_ranks) break;
-        float part[PER];
-        element_widen<PER>(r == view.rank ? mine : settle(found[r], slots + r * stride, step), part);
+        for (int i = 0; i < DEEP * MOST; i++) {
+            int k = i / MOST, r = i % MOST;
+            if (k < count && r < view.n_ranks && r != view.rank && !is_there(found[k][r], step))
+                found[k][r] = look(slots + r * stride + k * PEER_THREADS);
+        }
+        missing = 0;
 #pragma unroll
-        for (int i = 0; i < PER; i++) sum[i] = r == 0 ? part[i] : sum[i] + part[i];
+        for (int i = 0; i < DEEP * MOST; i++) {
+            int k = i / MOST, r = i % MOST;
+            if (k < count && r < view.n_ranks && r != view.rank) missing |= !is_there(found[k][r], step);
+        }
     }
-    return element_narrow<PER>(sum);
+}
+
+/* packets[k] of this rank becomes the sum of everybody's, added in rank order; see take_all(). */
+template <int PER, int MOST, int DEEP>
+__device__ static void add_all(const peer_view &view, const ulonglong2 *slots, int stride, int count, uint32_t step,
+                               uint2 *packets)
+{
+    ulonglong2 found[DEEP][MOST];
+    take_all<MOST, DEEP>(view, slots, stride, count, step, found);
+#pragma unroll
+    for (int k = 0; k < DEEP; k++) {
+        float sum[PER];
+#pragma unroll
+        for (int r = 0; r < MOST; r++) {
+            if (r >= view.n_ranks) break;
+            float part[PER];
+            element_widen<PER>(r == view.rank ? packets[k] : packet_of(found[k][r]), part);
+#pragma unroll
+            for (int i = 0; i < PER; i++) sum[i] = r == 0 ? part[i] : sum[i] + part[i];
+        }
+        packets[k] = element_narrow<PER>(sum);
+    }
 }
 
 /* Slots: [source][slots], packet i of the block's share in slot i. */
@@ -106,7 +139,8 @@ __global__ void __launch_bounds__(PEER_THREADS)
     for (int i = (int)threadIdx.x; i < mine.count; i += PEER_THREADS) {
         size_t at = mine.first + (size_t)i;
         uint2 packet = element_load(data, at, piece.bytes);
-        element_store(data, at, piece.bytes, sum_of<PER, MOST>(view, inbox + i, slots, packet, step));
+        add_all<PER, MOST, 1>(view, inbox + i, slots, 1, step, &packet);
+        element_store(data, at, piece.bytes, packet);
     }
     finish(view, step);
 }
@@ -131,7 +165,8 @@ __global__ void __launch_bounds__(PEER_THREADS)
     const ulonglong2 *inbox = slots_of(view, view.rank, step);
     for (int i = (int)threadIdx.x; i < part; i += PEER_THREADS) {
         size_t at = mine.first + (size_t)(view.rank * part + i);
-        uint2 sum = sum_of<PER, MOST>(view, inbox + i, slots, element_load(data, at, size), step);
+        uint2 sum = element_load(data, at, size);
+        add_all<PER, MOST, 1>(view, inbox + i, slots, 1, step, &sum);
         for (int ahead = 1; ahead < view.n_ranks; ahead++)
             put(slots_of(view, after(view, ahead), step) + sums + view.rank * slots + i, sum, step);
         element_store(data, at, size, sum);
@@ -143,6 +178,96 @@ __global__ void __launch_bounds__(PEER_THREADS)
             element_store(data, mine.first + (size_t)(owner * part + i), size, sum);
         }
     finish(view, step);
+}
+
+/* ---- sums that go into x and are normed --------------------------------------------------------------------------- */
+
+enum {
+    NORM_PAIRS = PEER_NORM_HIDDEN / 2 / PEER_THREADS, /* of elements, that a thread holds */
+    NORM_PACKETS = NORM_PAIRS / 2,
+    MOST_LOOKS = 16, /* under way in a thread at once: 64 registers */
+};
+
+/* Kernels of the backend may begin while this one waits for other ranks; they wait themselves before they read what it
+ * writes (kernels/cuda/cuda.h). This one begins when all before it is done, as it is launched without that attribute. */
+__device__ static void let_next_start(void)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/* The sum over the block of what its threads pass, in the order of add_norm; and the end of the block's step. */
+__device__ static float sum_and_finish(const peer_view &view, uint32_t step, float value)
+{
+    __shared__ float warps[PEER_THREADS / 32];
+    for (int distance = 16; distance; distance /= 2) value += __shfl_xor_sync(~0u, value, distance);
+    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
+    finish(view, step); /* its barrier serves both */
+    float total = 0;
+#pragma unroll
+    for (int i = 0; i < PEER_THREADS / 32; i++) total += warps[i];
+    return total;
+}
+
+/* Block b has row b. Slots: [source][slots], as peer_plan_norm_slots() says. From x on the arithmetic is that of
+ * kernels/cuda/cuda_norm.cu, whose threads hold the same pairs. */
+template <int MOST>
+__global__ void __launch_bounds__(PEER_THREADS)
+    sum_add_norm(const __grid_constant__ peer_view view, const __grid_constant__ comm_add_norm what, int slots)
+{
+    constexpr int DEEP = MOST * NORM_PACKETS <= MOST_LOOKS ? NORM_PACKETS : MOST_LOOKS / MOST;
+    let_next_start();
+    uint32_t step = view.steps[blockIdx.x];
+    int thread = (int)threadIdx.x, pairs = what.hidden / 2;
+    int count = thread < pairs ? (pairs - thread + 2 * PEER_THREADS - 1) / (2 * PEER_THREADS) : 0; /* packets of the thread */
+    size_t row = (size_t)blockIdx.x * (size_t)pairs;
+    const uint32_t *delta = (const uint32_t *)what.delta + row;
+    __nv_bfloat162 *x = (__nv_bfloat162 *)what.x + row, *normed = (__nv_bfloat162 *)what.normed + row;
+
+    uint2 packets[NORM_PACKETS];
+#pragma unroll
+    for (int k = 0; k < NORM_PACKETS; k++) {
+        int at = thread + 2 * k * PEER_THREADS, next = at + PEER_THREADS;
+        packets[k] = make_uint2(at < pairs ? delta[at] : 0, next < pairs ? delta[next] : 0);
+    }
+#pragma unroll
+    for (int k = 0; k < NORM_PACKETS; k++)
+        for (int ahead = 1; k < count && ahead < view.n_ranks; ahead++)
+            put(slots_of(view, after(view, ahead), step) + view.rank * slots + thread + k * PEER_THREADS, packets[k], step);
+
+    float2 held[NORM_PAIRS], scale[NORM_PAIRS]; /* read while the others' packets are on their way */
+#pragma unroll
+    for (int i = 0; i < NORM_PAIRS; i++) {
+        int at = thread + i * PEER_THREADS;
+        if (at >= pairs) break;
+        held[i] = __bfloat1622float2(x[at]);
+        scale[i] = __bfloat1622float2(((const __nv_bfloat162 *)what.norm)[at]);
+    }
+    const ulonglong2 *inbox = slots_of(view, view.rank, step) + thread;
+#pragma unroll
+    for (int k = 0; k < NORM_PACKETS; k += DEEP)
+        add_all<4, MOST, DEEP>(view, inbox + k * PEER_THREADS, slots, count - k, step, packets + k);
+
+    float squares = 0;
+#pragma unroll
+    for (int i = 0; i < NORM_PAIRS; i++) {
+        int at = thread + i * PEER_THREADS;
+        if (at >= pairs) break;
+        float more[4];
+        element_widen<4>(packets[i / 2], more);
+        __nv_bfloat162 sum = __floats2bfloat162_rn(held[i].x + more[i % 2 * 2], held[i].y + more[i % 2 * 2 + 1]);
+        x[at] = sum;
+        held[i] = __bfloat1622float2(sum);
+        squares += held[i].x * held[i].x + held[i].y * held[i].y;
+    }
+    float inverse = rsqrtf(sum_and_finish(view, step, squares) / (float)what.hidden + what.eps);
+#pragma unroll
+    for (int i = 0; i < NORM_PAIRS; i++) {
+        int at = thread + i * PEER_THREADS;
+        if (at >= pairs) break;
+        normed[at] = __floats2bfloat162_rn(held[i].x * inverse * scale[i].x, held[i].y * inverse * scale[i].y);
+    }
 }
 
 /* ---- moves -------------------------------------------------------------------------------------------------------- */
@@ -206,6 +331,22 @@ cudaError_t peer_kernels_reduce(const peer_view *view, void *data, dtype type, p
     reduce_kernel kernel = type == DTYPE_BF16 ? pick<4>(piece.way, view->n_ranks) : pick<2>(piece.way, view->n_ranks);
     int slots = peer_plan_slots(view->n_ranks, piece.way);
     kernel<<<(unsigned)piece.blocks, PEER_THREADS, 0, stream>>>(*view, (unsigned char *)data, piece, slots);
+    return cudaGetLastError();
+}
+
+typedef void (*norm_kernel)(const peer_view, const comm_add_norm, int);
+
+static norm_kernel pick_norm(int n_ranks)
+{
+    if (n_ranks <= 2) return sum_add_norm<2>;
+    if (n_ranks <= 4) return sum_add_norm<4>;
+    return n_ranks <= 8 ? sum_add_norm<8> : sum_add_norm<PEER_MAX_RANKS>;
+}
+
+cudaError_t peer_kernels_add_norm(const peer_view *view, const comm_add_norm *what, cudaStream_t stream)
+{
+    int slots = peer_plan_slots(view->n_ranks, PEER_ONCE);
+    pick_norm(view->n_ranks)<<<(unsigned)what->rows, PEER_THREADS, 0, stream>>>(*view, *what, slots);
     return cudaGetLastError();
 }
 

@@ -15,8 +15,8 @@
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 
+#include "comm/comm.h"
 #include "comm/cuda/peer_plan.h"
-#include "runtime/base/dtype.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -47,6 +47,10 @@ typedef struct peer_move {
 /* data [piece.bytes] of F32 or BF16, summed in place in rank order in F32 and rounded once. piece.way is PEER_ONCE or
  * PEER_TWICE. */
 cudaError_t peer_kernels_reduce(const peer_view *view, void *data, dtype type, peer_piece piece, cudaStream_t stream);
+
+/* What comm_all_reduce_add_norm() says, of rows for which peer_plan_norms(); only reads delta. Its arithmetic is that of
+ * peer_kernels_reduce() and then of the CUDA backend's add_norm, in the same order, so that the results have the same bits. */
+cudaError_t peer_kernels_add_norm(const peer_view *view, const comm_add_norm *what, cudaStream_t stream);
 
 /* piece.bytes is move->size. */
 cudaError_t peer_kernels_move(const peer_view *view, const peer_move *move, peer_piece piece, cudaStream_t stream);

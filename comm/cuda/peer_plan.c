@@ -57,3 +57,16 @@ peer_piece peer_plan_move(const peer_limits *limits, int n_ranks, size_t left, b
     if (with_nccl && left > limits->move / others) return (peer_piece){.way = PEER_NCCL};
     return cut(n_ranks, PEER_MOVE, left);
 }
+
+int peer_plan_norm_slots(int hidden)
+{
+    int pairs = hidden / 2, deep = pairs / (2 * PEER_THREADS), left = pairs - deep * 2 * PEER_THREADS;
+    return deep * PEER_THREADS + (left < PEER_THREADS ? left : PEER_THREADS);
+}
+
+bool peer_plan_norms(const peer_limits *limits, int n_ranks, int rows, int hidden)
+{
+    if (rows < 1 || rows > PEER_BLOCKS || hidden < 2 || hidden % 2 || hidden > PEER_NORM_HIDDEN) return false;
+    return (size_t)rows * (size_t)hidden * 2 <= limits->once &&
+           peer_plan_norm_slots(hidden) <= peer_plan_slots(n_ranks, PEER_ONCE);
+}

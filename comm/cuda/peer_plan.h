@@ -20,6 +20,7 @@ enum {
     PEER_SLOTS = 8192,   /* of one block and one parity */
     PEER_SLOT_BYTES = 16,
     PEER_PACKET = 8,     /* bytes of the message in a slot */
+    PEER_NORM_HIDDEN = 4096, /* elements of the widest row that a block sums and norms at once: as many as add_norm takes */
 };
 
 typedef enum peer_way {
@@ -51,6 +52,14 @@ peer_limits peer_plan_limits(int n_ranks, char *(*get)(const char *name));
 peer_piece peer_plan_reduce(const peer_limits *limits, int n_ranks, size_t left, bool with_nccl);
 /* `left`: bytes that one rank still has to send to one other. */
 peer_piece peer_plan_move(const peer_limits *limits, int n_ranks, size_t left, bool with_nccl);
+
+/* Whether `rows` rows of `hidden` BF16 elements are summed and normed by one kernel, a block for each: in one round, and only
+ * as far as an all-reduce of them would take one. The same answer on every rank. */
+bool peer_plan_norms(const peer_limits *limits, int n_ranks, int rows, int hidden);
+/* Slots that such a row takes. Its two-element pairs are dealt out to the threads in turn, so that each holds the same ones
+ * as in add_norm; packet k of thread t has pairs t + 2k * PEER_THREADS and t + (2k + 1) * PEER_THREADS, and lies in slot
+ * t + k * PEER_THREADS. */
+int peer_plan_norm_slots(int hidden);
 
 /* Slots of a block that one rank writes: of all of them, and where two rounds share them. */
 int peer_plan_slots(int n_ranks, peer_way way);

@@ -54,6 +54,7 @@ const transport transport_nccl = {
     .all_reduce = nccl_all_reduce,
     .all_gather = nccl_all_gather,
     .broadcast = nccl_broadcast,
+    .all_reduce_add_norm = NULL,
     .all_to_all = nccl_all_to_all,
     .exchange = &exchange_device,
 };

@@ -87,6 +87,25 @@ static status peer_all_reduce(void *state, void *data, size_t count, dtype type,
     return STATUS_OK;
 }
 
+/* No reason to decline: other ranks' buffers may be aligned. */
+static status check_pairs(const comm_add_norm *what, status_detail *detail)
+{
+    uintptr_t bits = (uintptr_t)what->delta | (uintptr_t)what->x | (uintptr_t)what->norm | (uintptr_t)what->normed;
+    if (bits % 4 == 0) return STATUS_OK;
+    return status_fail(detail, STATUS_INTERNAL, "all-reduce and norm: a buffer on the device is not aligned to 4 bytes");
+}
+
+static status peer_all_reduce_add_norm(void *state, const comm_add_norm *what, bool *done, status_detail *detail)
+{
+    peer_state *s = state;
+    const peer_view *view = &s->memory.view;
+    if (what->type != DTYPE_BF16 || !peer_plan_norms(&s->limits, view->n_ranks, what->rows, what->hidden)) return STATUS_OK;
+    STATUS_TRY(check_pairs(what, detail));
+    STATUS_TRY(cuda_status(peer_kernels_add_norm(view, what, s->memory.stream), "all-reduce and norm", detail));
+    *done = true;
+    return STATUS_OK;
+}
+
 /* `whole` but for NCCL's share: true once all of it is under way. */
 static status move_pieces(peer_state *s, const peer_move *whole, const char *what, bool *done, status_detail *detail)
 {
@@ -154,6 +173,7 @@ const transport transport_peer = {
     .all_reduce = peer_all_reduce,
     .all_gather = peer_all_gather,
     .broadcast = peer_broadcast,
+    .all_reduce_add_norm = peer_all_reduce_add_norm,
     .all_to_all = peer_all_to_all,
     .exchange = &exchange_device,
 };

@@ -21,6 +21,7 @@ void cuda_embed(ops_context *c, const ops_weight *embedding, void *x)
                 cuda_sampler_last(c), c->shape.hidden, (bf16 *)x);
 }
 
+/* comm/cuda/peer_kernels.cu does the same after adding up ranks, to the bit: a change to the order of sums here belongs there too. */
 __global__ void __launch_bounds__(NORM_THREADS) add_norm_kernel(bf16 *x, const bf16 *delta, const bf16 *norm, bf16 *normed, int hidden, float eps)
 {
     __shared__ float warps[NORM_THREADS / 32];

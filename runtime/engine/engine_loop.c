@@ -124,6 +124,7 @@ status engine_loop_lead(engine *e, status_detail *detail)
     engine_step_abandon(e, result == STATUS_OK ? ENGINE_FINISH_CANCELLED : ENGINE_FINISH_ERROR);
     put_stats(e);
     if (result == STATUS_OK) return engine_message_send_kind(e, STEP_PLAN_SHUTDOWN, why);
+    world_say_failed(e->world); /* first: the others leave when they get the message, while our caller has yet to print it */
     engine_message_send_error(e, result, why->text);
     return result;
 }
@@ -138,7 +139,7 @@ static status follow_step(engine *e, const step_plan *plan, status_detail *detai
     return STATUS_OK;
 }
 
-status engine_loop_follow(engine *e, status_detail *detail)
+static status follow(engine *e, status_detail *detail)
 {
     for (;;) {
         step_plan plan;
@@ -147,7 +148,17 @@ status engine_loop_follow(engine *e, status_detail *detail)
         case STEP_PLAN_STEP: STATUS_TRY(follow_step(e, &plan, detail)); break;
         case STEP_PLAN_PARK: world_park(e->world); break;
         case STEP_PLAN_SHUTDOWN: return STATUS_OK;
-        case STEP_PLAN_ERROR: return status_fail(detail, STATUS_PEER, "rank 0: %s", plan.text); /* rank 0 tells it */
+        case STEP_PLAN_ERROR:
+            world_say_failed(e->world); /* rank 0 tells it */
+            return status_fail(detail, STATUS_PEER, "rank 0: %s", plan.text);
         }
     }
+}
+
+status engine_loop_follow(engine *e, status_detail *detail)
+{
+    status result = follow(e, detail);
+    /* Our caller prints a failure of this rank. STATUS_PEER is another's, of which the watch knows more. */
+    if (result != STATUS_OK && result != STATUS_PEER) world_say_failed(e->world);
+    return result;
 }

@@ -11,24 +11,22 @@ static void *row_at(const model *m, void *rows, int index)
     return (uint8_t *)rows + (size_t)index * (size_t)m->config.hidden * dtype_size(m->activation);
 }
 
-static status experts_replicated(model *m, const ops_layer *layer, int n, int max_group_tokens, const void **delta,
+static status experts_replicated(model *m, const ops_layer *layer, const ops_weight *next, int n, int max_group_tokens,
                                  status_detail *detail)
 {
     model_buffers *b = &m->buffers;
     (void)max_group_tokens; /* one group: n is the maximum */
     m->ops->route(m->context, layer, n, b->normed, b->expert_ids, b->expert_weights);
     m->ops->experts(m->context, layer, n, b->normed, b->expert_ids, b->expert_weights, b->delta);
-    *delta = b->delta;
-    return comm_all_reduce(m->everyone, b->delta, (size_t)n * (size_t)m->config.hidden, m->activation, detail);
+    return model_reduce_add_norm(m, m->everyone, n, next, detail);
 }
 
 /* Groups pad to the longest group's rows. A padding row holds whatever an earlier step left there (finite: buffers start as zeros); it is
  * routed and computed like the others, and nobody reads its result. */
-static status experts_gathered(model *m, const ops_layer *layer, int n, int max_group_tokens, const void **delta,
+static status experts_gathered(model *m, const ops_layer *layer, const ops_weight *next, int n, int max_group_tokens,
                                status_detail *detail)
 {
     model_buffers *b = &m->buffers;
-    (void)n;
     int all = m->plan.dp * max_group_tokens;
     size_t rows = (size_t)max_group_tokens, hidden = (size_t)m->config.hidden, top_k = (size_t)m->config.experts_per_token;
     m->ops->route(m->context, layer, max_group_tokens, b->normed, b->expert_ids, b->expert_weights);
@@ -36,14 +34,15 @@ static status experts_gathered(model *m, const ops_layer *layer, int n, int max_
     STATUS_TRY(comm_all_gather(m->peers, b->expert_ids, rows * top_k, DTYPE_I32, b->all_ids, detail));
     STATUS_TRY(comm_all_gather(m->peers, b->expert_weights, rows * top_k, DTYPE_F32, b->all_weights, detail));
     m->ops->experts(m->context, layer, all, b->all_rows, b->all_ids, b->all_weights, b->all_out);
-    *delta = row_at(m, b->all_out, m->plan.dp_rank * max_group_tokens);
-    return comm_all_reduce(m->everyone, b->all_out, (size_t)all * hidden, m->activation, detail);
+    STATUS_TRY(comm_all_reduce(m->everyone, b->all_out, (size_t)all * hidden, m->activation, detail));
+    if (n) m->ops->add_norm(m->context, n, b->x, row_at(m, b->all_out, m->plan.dp_rank * max_group_tokens), next, b->normed);
+    return STATUS_OK;
 }
 
 static int share_of(const shard_plan *plan, int tokens) { return (tokens + plan->tp - 1) / plan->tp; }
 
 /* The members of a group hold the same tokens: each sends an equal share of them, and the shares are gathered afterwards. */
-static status experts_travelling(model *m, const ops_layer *layer, int n, int max_group_tokens, const void **delta,
+static status experts_travelling(model *m, const ops_layer *layer, const ops_weight *next, int n, int max_group_tokens,
                                  status_detail *detail)
 {
     model_buffers *b = &m->buffers;
@@ -59,8 +58,9 @@ static status experts_travelling(model *m, const ops_layer *layer, int n, int ma
         m->ops->experts(m->context, layer, received.n_rows, received.rows, received.experts, received.weights, b->returned);
     void *mine = row_at(m, b->delta, m->plan.tp_rank * share);
     STATUS_TRY(exchange_combine(m->exchange, b->returned, mine, detail));
-    *delta = b->delta;
-    return comm_all_gather(m->group, mine, (size_t)share * (size_t)m->config.hidden, m->activation, b->delta, detail);
+    STATUS_TRY(comm_all_gather(m->group, mine, (size_t)share * (size_t)m->config.hidden, m->activation, b->delta, detail));
+    if (n) m->ops->add_norm(m->context, n, b->x, b->delta, next, b->normed);
+    return STATUS_OK;
 }
 
 static bool travels(const shard_plan *plan) { return plan->dp > 1 && plan->layout.experts == EXPERTS_EP; }

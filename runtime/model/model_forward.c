@@ -1,14 +1,33 @@
 /* The one forward pass. Source of the order of stages: openai/gpt-oss `gpt_oss/torch/model.py` Transformer.forward. */
 #include "runtime/model/model_internal.h"
 
-/* delta = attention over the group's heads of normed rows, complete. */
+status model_reduce_add_norm(model *m, comm *ranks, int n, const ops_weight *norm, status_detail *detail)
+{
+    model_buffers *b = &m->buffers;
+    bool done;
+    comm_add_norm what = {.delta = b->delta,
+                          .x = b->x,
+                          .norm = norm->data,
+                          .normed = b->normed,
+                          .rows = n,
+                          .hidden = m->config.hidden,
+                          .eps = m->shape.rms_eps,
+                          .type = m->activation};
+    STATUS_TRY(comm_all_reduce_add_norm(ranks, &what, &done, detail));
+    if (done) return STATUS_OK;
+    STATUS_TRY(comm_all_reduce(ranks, b->delta, (size_t)n * (size_t)m->config.hidden, m->activation, detail));
+    m->ops->add_norm(m->context, n, b->x, b->delta, norm, b->normed);
+    return STATUS_OK;
+}
+
+/* x += attention over normed rows, of all heads; normed = norm(x) for the experts. */
 static status attention_block(model *m, const ops_layer *layer, int n, status_detail *detail)
 {
     model_buffers *b = &m->buffers;
     m->ops->qkv(m->context, layer, b->normed, b->q);
     m->ops->attention(m->context, layer, b->q, b->attn);
     m->ops->attention_out(m->context, layer, b->attn, b->delta);
-    return comm_all_reduce(m->group, b->delta, (size_t)n * (size_t)m->config.hidden, m->activation, detail);
+    return model_reduce_add_norm(m, m->group, n, &layer->mlp_norm, detail);
 }
 
 /* Logits of the wanted rows, a chunk at a time: every rank computes its columns, the group gathers them, every rank of the group draws the
@@ -42,13 +61,8 @@ static status issue(model *m, const model_step *step, status_detail *detail)
     for (int i = 0; i < m->config.layers; i++) {
         const ops_layer *layer = &m->layers[i];
         const ops_weight *next = i + 1 < m->config.layers ? &m->layers[i + 1].attn_norm : &m->final_norm;
-        const void *delta;
-        if (n) {
-            STATUS_TRY(attention_block(m, layer, n, detail));
-            m->ops->add_norm(m->context, n, b->x, b->delta, &layer->mlp_norm, b->normed);
-        }
-        STATUS_TRY(m->experts(m, layer, n, step->max_group_tokens, &delta, detail));
-        if (n) m->ops->add_norm(m->context, n, b->x, delta, next, b->normed);
+        if (n) STATUS_TRY(attention_block(m, layer, n, detail));
+        STATUS_TRY(m->experts(m, layer, next, n, step->max_group_tokens, detail));
     }
     return logits_and_sample(m, step, detail);
 }

@@ -40,13 +40,17 @@ struct model {
     comm *group;    /* ranks that share attention heads */
     comm *peers;    /* the ranks of our place in every group */
     exchange *exchange; /* NULL unless tokens travel */
-    /* How experts are reached in this layout: reads buffers.normed [n, hidden] and leaves *delta [n, hidden], the complete weighted sum. */
-    status (*experts)(struct model *m, const ops_layer *layer, int n, int max_group_tokens, const void **delta, status_detail *detail);
+    /* How experts are reached in this layout: x += the complete weighted sum of the experts over normed; normed = x under the norm `next`. */
+    status (*experts)(struct model *m, const ops_layer *layer, const ops_weight *next, int n, int max_group_tokens, status_detail *detail);
 
     ops_weight embedding, final_norm, head;
     ops_layer *layers; /* [config.layers] */
     model_buffers buffers;
 };
+
+/* x += the sum over `ranks` of their buffers.delta; normed = x under `norm`. n > 0 rows, the same on all of them. In one kernel where the transport
+ * has one for so many rows. */
+status model_reduce_add_norm(model *m, comm *ranks, int n, const ops_weight *norm, status_detail *detail);
 
 /* Places this rank's slices of all weights on the device. */
 status model_load_weights(model *m, status_detail *detail);

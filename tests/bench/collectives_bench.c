@@ -1,9 +1,10 @@
 /* Times of collectives by size and transport, inside CUDA graphs, which is how a decode step issues them.
  *
- *   mpirun -np N collectives_bench [--gather]      $GPTOSS_SHARE_GPU=1: all ranks on GPU 0
+ *   mpirun -np N collectives_bench [--gather|--norm]      $GPTOSS_SHARE_GPU=1: all ranks on GPU 0
  *
  * Prints microseconds per call on rank 0: the median of replays of a graph of calls. `once` and `twice` force the ways of
- * the transport `peer`, whose usual choice is `peer`; GPTOSS_PEER_* set its limits (comm/cuda/README.md). */
+ * the transport `peer`, whose usual choice is `peer`; GPTOSS_PEER_* set its limits (comm/cuda/README.md). --norm compares the
+ * all-reduce that also adds and norms with the all-reduce alone. */
 #include <cuda_runtime_api.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,16 +13,19 @@
 
 #include "comm/comm.h"
 
-enum { CALLS = 20, REPLAYS = 31, MOST_ROWS = 4096, ROW_BYTES = 5760, MOST_RANKS = 64 };
+enum { CALLS = 20, REPLAYS = 31, MOST_ROWS = 4096, NORM_ROWS = 64, ROW_BYTES = 5760 };
 
 typedef struct bench {
     world *w;
     cudaStream_t stream;
-    bool gather, shared;
+    bool gather, norm, shared;
     char *data, *fresh, *out; /* device */
 } bench;
 
+typedef enum operation { REDUCE, GATHER, ADD_NORM } operation;
+
 typedef struct column {
+    operation what;
     const char *name, *transport, *once, *twice, *move; /* limits: NULL for the usual */
     comm *c;                                            /* NULL: not on this machine */
 } column;
@@ -51,23 +55,45 @@ static void lost(void *user, int rank, bool speaks)
 
 /* ---- one figure --------------------------------------------------------------------------------------------------- */
 
-static void call(const bench *b, comm *c, size_t bytes)
+/* False: not for so many rows. x, normed and the norm take turns in `out`. */
+static bool add_norm(const bench *b, comm *c, size_t bytes)
 {
     status_detail detail;
-    if (b->gather)
-        ok(comm_all_gather(c, b->data, bytes, DTYPE_U8, b->out, &detail), &detail);
-    else
-        ok(comm_all_reduce(c, b->data, bytes / 2, DTYPE_BF16, &detail), &detail);
+    bool done;
+    size_t room = (size_t)NORM_ROWS * ROW_BYTES;
+    comm_add_norm what = {.delta = b->data,
+                          .x = b->out,
+                          .norm = b->out + 2 * room,
+                          .normed = b->out + room,
+                          .rows = (int)(bytes / ROW_BYTES),
+                          .hidden = ROW_BYTES / 2,
+                          .eps = 1e-5f,
+                          .type = DTYPE_BF16};
+    ok(comm_all_reduce_add_norm(c, &what, &done, &detail), &detail);
+    return done;
 }
 
-static cudaGraphExec_t capture(const bench *b, comm *c, size_t bytes)
+static bool call(const bench *b, const column *col, size_t bytes)
+{
+    status_detail detail;
+    if (col->what == ADD_NORM) return add_norm(b, col->c, bytes);
+    if (col->what == GATHER)
+        ok(comm_all_gather(col->c, b->data, bytes, DTYPE_U8, b->out, &detail), &detail);
+    else
+        ok(comm_all_reduce(col->c, b->data, bytes / 2, DTYPE_BF16, &detail), &detail);
+    return true;
+}
+
+/* NULL: the column has nothing for this size. */
+static cudaGraphExec_t capture(const bench *b, const column *col, size_t bytes)
 {
     cudaGraph_t graph;
-    cudaGraphExec_t made;
+    cudaGraphExec_t made = NULL;
+    bool done = true;
     cuda_ok(cudaStreamBeginCapture(b->stream, cudaStreamCaptureModeThreadLocal), "capture");
-    for (int i = 0; i < CALLS; i++) call(b, c, bytes);
+    for (int i = 0; i < CALLS && done; i++) done = call(b, col, bytes);
     cuda_ok(cudaStreamEndCapture(b->stream, &graph), "capture");
-    cuda_ok(cudaGraphInstantiate(&made, graph, 0), "capture");
+    if (done) cuda_ok(cudaGraphInstantiate(&made, graph, 0), "capture");
     cuda_ok(cudaGraphDestroy(graph), "capture");
     return made;
 }
@@ -93,11 +119,13 @@ static float replay_us(const bench *b, cudaGraphExec_t graph, cudaEvent_t begin,
     return ms * 1e3f / CALLS;
 }
 
-static float measure(const bench *b, comm *c, size_t bytes)
+/* Below zero: nothing for this size. */
+static float measure(const bench *b, const column *col, size_t bytes)
 {
     float us[REPLAYS];
     cudaEvent_t begin, end;
-    cudaGraphExec_t graph = capture(b, c, bytes);
+    cudaGraphExec_t graph = capture(b, col, bytes);
+    if (!graph) return -1;
     cuda_ok(cudaEventCreate(&begin), "event");
     cuda_ok(cudaEventCreate(&end), "event");
     int replays = b->shared ? 5 : REPLAYS; /* ranks on one GPU wait milliseconds for their turns */
@@ -135,19 +163,16 @@ static void print_table(const bench *b, const column *columns, int n)
     bool speaks = world_rank(b->w) == 0;
     if (speaks) {
         printf("%s of BF16, %d ranks%s, microseconds per call\n%12s", b->gather ? "all-gather (bytes of one rank)" : "all-reduce",
-               world_size(b->w), b->shared ? " on one GPU" : "", "bytes");
+               world_size(b->w), b->shared ? " on one GPU" : "", b->norm ? "rows" : "bytes");
         for (int i = 0; i < n; i++) printf("%12s", columns[i].name);
         printf("\n");
     }
-    for (size_t rows = 1; rows <= MOST_ROWS; rows *= 2) {
-        if (speaks) printf("%12zu", rows * ROW_BYTES);
+    for (size_t rows = 1; rows <= (b->norm ? NORM_ROWS : MOST_ROWS); rows *= 2) {
+        if (speaks) printf("%12zu", b->norm ? rows : rows * ROW_BYTES);
         for (int i = 0; i < n; i++) {
-            if (!columns[i].c) {
-                if (speaks) printf("%12s", "-");
-                continue;
-            }
-            float us = measure(b, columns[i].c, rows * ROW_BYTES);
-            if (speaks) printf("%12.2f", (double)us);
+            float us = columns[i].c ? measure(b, &columns[i], rows * ROW_BYTES) : -1;
+            if (speaks && us < 0) printf("%12s", "-");
+            else if (speaks) printf("%12.2f", (double)us);
         }
         if (speaks) printf("\n");
         fflush(stdout);
@@ -169,26 +194,34 @@ static void take_buffers(bench *b)
     cuda_ok(cudaMalloc((void **)&b->fresh, bytes), "memory");
     cuda_ok(cudaMalloc((void **)&b->out, bytes * (size_t)world_size(b->w)), "memory");
     cuda_ok(cudaMemcpy(b->fresh, host, bytes, cudaMemcpyHostToDevice), "memory");
+    cuda_ok(cudaMemset(b->out, 0, bytes * (size_t)world_size(b->w)), "memory");
     free(host);
 }
 
 int main(int argc, char **argv)
 {
-    const char *share = getenv("GPTOSS_SHARE_GPU");
-    bench b = {.gather = argc > 1 && strcmp(argv[1], "--gather") == 0, .shared = share && strcmp(share, "1") == 0};
-    column columns[] = {
-        {"peer", "peer", NULL, NULL, NULL, NULL},
-        {"nccl", "nccl", NULL, NULL, NULL, NULL},
-        {"once", "peer", "1000000000", "1000000000", "1000000000", NULL},
-        {"twice", "peer", "0", "1000000000", NULL, NULL},
+    const char *share = getenv("GPTOSS_SHARE_GPU"), *mode = argc > 1 ? argv[1] : "";
+    bench b = {.gather = strcmp(mode, "--gather") == 0,
+               .norm = strcmp(mode, "--norm") == 0,
+               .shared = share && strcmp(share, "1") == 0};
+    operation what = b.gather ? GATHER : REDUCE;
+    column all[] = {
+        {what, "peer", "peer", NULL, NULL, NULL, NULL},
+        {what, "nccl", "nccl", NULL, NULL, NULL, NULL},
+        {what, "once", "peer", "1000000000", "1000000000", "1000000000", NULL},
+        {REDUCE, "twice", "peer", "0", "1000000000", NULL, NULL}, /* bytes that only move take one way */
     };
-    enum { N_COLUMNS = sizeof columns / sizeof *columns };
+    column normed[] = {
+        {REDUCE, "alone", "peer", "1000000000", "1000000000", NULL, NULL},
+        {ADD_NORM, "with norm", "peer", "1000000000", "1000000000", NULL, NULL},
+    };
+    column *columns = b.norm ? normed : all;
+    int n = b.norm ? 2 : b.gather ? 3 : 4;
     status_detail detail;
     ok(world_open(lost, NULL, &b.w, &detail), &detail);
     cuda_ok(cudaSetDevice(b.shared ? 0 : world_local_rank(b.w)), "a GPU for each rank");
     cuda_ok(cudaStreamCreateWithFlags(&b.stream, cudaStreamNonBlocking), "stream");
     take_buffers(&b);
-    int n = b.gather ? N_COLUMNS - 1 : N_COLUMNS; /* bytes that only move take one way */
     for (int i = 0; i < n; i++) open_column(&b, &columns[i]);
     print_table(&b, columns, n);
     for (int i = n; i-- > 0;) comm_close(columns[i].c);

@@ -3,7 +3,8 @@
  *     lost_victim WAY RANK RECORD
  *
  * WAY: parked, barrier, all-reduce: rank RANK kills itself meanwhile; exit: it calls exit() while the others are in a
- * barrier; orderly: all leave at different times, RANK last. The file RECORD gets a line for each end and each callback. */
+ * barrier; failed: likewise, after it has printed why and said that it failed; orderly: all leave at different times, RANK
+ * last. The file RECORD gets a line for each end and each callback. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -86,8 +87,14 @@ int main(int argc, char **argv)
         world_close(v.w);
         return 0;
     }
-    if (strcmp(way, "exit") == 0 && is_chosen) {
+    bool fails = strcmp(way, "failed") == 0;
+    if ((fails || strcmp(way, "exit") == 0) && is_chosen) {
         ranks_sleep(0.3);
+        if (fails) {
+            world_say_failed(v.w);
+            ranks_sleep(0.1); /* nobody leaves before this rank does */
+            fprintf(stderr, "rank %d: the victim failed\n", v.rank);
+        }
         record(&v, "end", v.rank, false);
         exit(0);
     }

@@ -148,6 +148,40 @@ static void broadcast_comes_from_any_root(void **state)
     comm_close(c);
 }
 
+/* Host memory has no kernel that sums and norms: the caller is told, and nothing is touched. */
+static void what_is_not_done_in_one_go_is_left_alone(void **state)
+{
+    enum { HIDDEN = 32 };
+    world *w = *state;
+    status_detail detail;
+    comm *c;
+    uint16_t buffers[4][HIDDEN], before[4][HIDDEN];
+    uint64_t seed = 3;
+    for (int i = 0; i < 4 * HIDDEN; i++) buffers[i / HIDDEN][i % HIDDEN] = (uint16_t)ranks_random(&seed);
+    memcpy(before, buffers, sizeof buffers);
+    comm_add_norm what = {.delta = buffers[0], .x = buffers[1], .norm = buffers[2], .normed = buffers[3], .rows = 1,
+                          .hidden = HIDDEN, .eps = 1e-5f, .type = DTYPE_BF16};
+    ranks_assert_ok(comm_open(w, 0, &options, &c, &detail), &detail);
+    bool done = true;
+    ranks_assert_ok(comm_all_reduce_add_norm(c, &what, &done, &detail), &detail);
+    assert_false(done);
+    what.rows = 0;
+    ranks_assert_ok(comm_all_reduce_add_norm(c, &what, &done, &detail), &detail);
+    assert_true(done); /* there is nothing left to do */
+    what.rows = -1;
+    assert_int_equal(comm_all_reduce_add_norm(c, &what, &done, &detail), STATUS_INTERNAL);
+    what.rows = 1;
+    what.type = DTYPE_I32;
+    assert_int_equal(comm_all_reduce_add_norm(c, &what, &done, &detail), STATUS_INTERNAL);
+    what.type = DTYPE_BF16;
+    what.norm = buffers[2] + 1; /* weights lie in a file as they come */
+    ranks_assert_ok(comm_all_reduce_add_norm(c, &what, &done, &detail), &detail);
+    what.x = NULL;
+    assert_int_equal(comm_all_reduce_add_norm(c, &what, &done, &detail), STATUS_INTERNAL);
+    assert_memory_equal(before, buffers, sizeof buffers);
+    comm_close(c);
+}
+
 static void wrong_arguments_are_refused(void **state)
 {
     world *w = *state;
@@ -215,6 +249,7 @@ int main(void)
         cmocka_unit_test(all_reduce_adds_in_rank_order), cmocka_unit_test(all_gather_places_pieces_in_rank_order),
         cmocka_unit_test(broadcast_comes_from_any_root), cmocka_unit_test(wrong_arguments_are_refused),
         cmocka_unit_test(an_impossible_transport_says_why), cmocka_unit_test(self_serves_device_memory),
+        cmocka_unit_test(what_is_not_done_in_one_go_is_left_alone),
     };
     return cmocka_run_group_tests(tests, ranks_setup, ranks_teardown);
 }

@@ -1,25 +1,30 @@
-/* Collectives on device memory against sums and copies that every rank makes for itself on the host: by size and alignment,
- * many at once, and in a replayed graph. */
+/* Collectives on device memory against sums, norms and copies that every rank makes for itself on the host: by size and
+ * alignment, many at once by ranks that dawdle, and in a replayed graph. */
 #include "tests/comm/device_rank.h"
+
+#include "comm/cuda/peer_plan.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { GUARD = 64, PATTERN = 0x5a, SHIFT = 1, ORDERED_BYTES = 64 << 10 };
 
 /* One collective call, the same on all ranks. */
 typedef struct job {
-    enum { REDUCE, GATHER, BROADCAST } what;
+    enum { REDUCE, GATHER, BROADCAST, ADD_NORM } what;
     size_t count;
+    int hidden;     /* ADD_NORM, of BF16: count / hidden rows */
     dtype type;
     int root;
-    bool aside;     /* data starts one element late, so that only elements are aligned; a gather is not in place */
+    bool aside;     /* data starts one element late (ADD_NORM: two), so that only those are aligned; a gather is not in place */
     bool whole;     /* small whole numbers: no sum rounds, in whatever order */
     uint64_t round; /* decides the data */
 } job;
 
-/* Where a job's data lives. Host memory is pinned, so that copies may be captured. */
+/* Where a job's data lives. Host memory is pinned, so that copies may be captured. ADD_NORM: out has x and then normed, in has
+ * delta and then the norm. */
 typedef struct lane {
     unsigned char *host_in, *host_out, *in, *out;
 } lane;
@@ -43,15 +48,24 @@ static group open_group(const device_rank *d, int n_colors, const char *transpor
 }
 
 static size_t job_bytes(const job *j) { return j->count * dtype_size(j->type); }
-static size_t job_shift(const job *j) { return j->aside ? SHIFT * dtype_size(j->type) : 0; }
+static size_t job_shift(const job *j)
+{
+    return j->aside ? SHIFT * dtype_size(j->type) * (j->what == ADD_NORM ? 2 : 1) : 0;
+}
 static size_t job_out_bytes(const job *j, int n)
 {
-    return job_shift(j) + job_bytes(j) * (size_t)(j->what == GATHER ? n : 1) + GUARD;
+    return job_shift(j) + job_bytes(j) * (size_t)(j->what == GATHER ? n : j->what == ADD_NORM ? 2 : 1) + GUARD;
+}
+/* What goes from `in`: none where the call works in place. */
+static size_t job_in_bytes(const job *j)
+{
+    if (j->what == ADD_NORM) return job_shift(j) + job_bytes(j) + (size_t)j->hidden * dtype_size(j->type);
+    return j->what == GATHER && j->aside ? job_shift(j) + job_bytes(j) : 0;
 }
 
 static lane take_lane(size_t most_bytes, int n)
 {
-    size_t in = most_bytes + GUARD, out = most_bytes * (size_t)n + 2 * GUARD;
+    size_t in = most_bytes + GUARD, out = most_bytes * (size_t)(n > 2 ? n : 2) + 2 * GUARD;
     return (lane){.host_in = device_rank_pinned(in),
                   .host_out = device_rank_pinned(out),
                   .in = device_rank_device(in),
@@ -109,12 +123,33 @@ static float get(const void *data, size_t i, dtype type)
     return dtype_bf16_to_f32(half);
 }
 
+/* x is the same on all ranks; the norm lies between 0.5 and 1.5. Their seeds are those of ranks that do not exist. */
+enum { X_RANK = 100, NORM_RANK = 101 };
+
+static float norm_at(const job *j, size_t i)
+{
+    uint64_t seed = seed_of(j, NORM_RANK, i);
+    return dtype_bf16_to_f32(dtype_f32_to_bf16(0.5f + (float)(ranks_random(&seed) >> 40) / (1 << 24)));
+}
+
+static void fill_rows(const group *g, const job *j, const lane *l)
+{
+    unsigned char *x = l->host_out + job_shift(j), *delta = l->host_in + job_shift(j), *norm = delta + job_bytes(j);
+    for (size_t i = 0; i < j->count; i++) put(x, i, j->type, element(j, X_RANK, i));
+    for (size_t i = 0; i < j->count; i++) put(delta, i, j->type, element(j, g->m.world_ranks[g->rank], i));
+    for (size_t i = 0; i < (size_t)j->hidden; i++) put(norm, i, j->type, norm_at(j, i));
+}
+
 static void fill(const group *g, const job *j, const lane *l)
 {
     int me = g->m.world_ranks[g->rank];
     size_t bytes = job_bytes(j), shift = job_shift(j);
     memset(l->host_out, PATTERN, job_out_bytes(j, g->m.size));
     unsigned char *data = l->host_out + shift;
+    if (j->what == ADD_NORM) {
+        fill_rows(g, j, l);
+        return;
+    }
     if (j->what == REDUCE) {
         for (size_t i = 0; i < j->count; i++) put(data, i, j->type, element(j, me, i));
         return;
@@ -125,18 +160,39 @@ static void fill(const group *g, const job *j, const lane *l)
 
 /* ---- running and checking ----------------------------------------------------------------------------------------- */
 
+static const float EPS = 1e-5f;
+
+static void issue_add_norm(const group *g, const job *j, const lane *l)
+{
+    status_detail detail;
+    bool done = false;
+    size_t bytes = job_bytes(j), shift = job_shift(j);
+    comm_add_norm what = {.delta = l->in + shift,
+                          .x = l->out + shift,
+                          .norm = l->in + shift + bytes,
+                          .normed = l->out + shift + bytes,
+                          .rows = (int)(j->count / (size_t)j->hidden),
+                          .hidden = j->hidden,
+                          .eps = EPS,
+                          .type = j->type};
+    ranks_assert_ok(comm_all_reduce_add_norm(g->c, &what, &done, &detail), &detail);
+    assert_true(done);
+}
+
 static void issue(const group *g, const job *j, const lane *l)
 {
     status_detail detail;
     size_t bytes = job_bytes(j), shift = job_shift(j), out = job_out_bytes(j, g->m.size);
     device_rank_up(g->d, l->out, l->host_out, out);
+    device_rank_up(g->d, l->in, l->host_in, job_in_bytes(j));
     unsigned char *data = l->out + shift;
-    if (j->what == REDUCE) {
+    if (j->what == ADD_NORM) {
+        issue_add_norm(g, j, l);
+    } else if (j->what == REDUCE) {
         ranks_assert_ok(comm_all_reduce(g->c, data, j->count, j->type, &detail), &detail);
     } else if (j->what == BROADCAST) {
         ranks_assert_ok(comm_broadcast(g->c, data, j->count, j->type, j->root, &detail), &detail);
     } else {
-        if (j->aside) device_rank_up(g->d, l->in, l->host_in, shift + bytes);
         const unsigned char *piece = j->aside ? l->in + shift : data + (size_t)g->rank * bytes;
         ranks_assert_ok(comm_all_gather(g->c, piece, j->count, j->type, data, &detail), &detail);
     }
@@ -169,6 +225,32 @@ static void check_sums(const group *g, const job *j, const unsigned char *data)
     }
 }
 
+/* x to the bit; normed rounded once from what F32 makes of it, a few units in its last place beside the exact value. */
+static void check_rows(const group *g, const job *j, const unsigned char *x)
+{
+    size_t hidden = (size_t)j->hidden;
+    const unsigned char *normed = x + job_bytes(j);
+    for (size_t row = 0; row < j->count; row += hidden) {
+        double squares = 0;
+        for (size_t i = row; i < row + hidden; i++) {
+            float sum = element(j, g->m.world_ranks[0], i), got = get(x, i, j->type);
+            for (int r = 1; r < g->m.size; r++) sum += element(j, g->m.world_ranks[r], i);
+            float wanted = element(j, X_RANK, i) + dtype_bf16_to_f32(dtype_f32_to_bf16(sum));
+            wanted = dtype_bf16_to_f32(dtype_f32_to_bf16(wanted));
+            if (memcmp(&wanted, &got, sizeof got) != 0)
+                fail_msg("x %zu of %zu is %.9g, not %.9g", i, j->count, (double)got, (double)wanted);
+            squares += (double)got * (double)got;
+        }
+        double inverse = 1 / sqrt(squares / (double)hidden + (double)EPS);
+        for (size_t i = row; i < row + hidden; i++) {
+            double wanted = (double)get(x, i, j->type) * inverse * (double)norm_at(j, i - row);
+            double got = (double)get(normed, i, j->type);
+            if (!(fabs(got - wanted) <= fabs(wanted) * (0x1p-8 + 0x1p-18)))
+                fail_msg("normed %zu of %zu is %.9g, not %.9g", i, j->count, got, wanted);
+        }
+    }
+}
+
 static void check_bytes(const group *g, const job *j, const unsigned char *data)
 {
     size_t bytes = job_bytes(j);
@@ -182,7 +264,9 @@ static void check_bytes(const group *g, const job *j, const unsigned char *data)
 static void check(const group *g, const job *j, const lane *l)
 {
     size_t shift = job_shift(j), end = job_out_bytes(j, g->m.size);
-    if (j->what == REDUCE)
+    if (j->what == ADD_NORM)
+        check_rows(g, j, l->host_out + shift);
+    else if (j->what == REDUCE)
         check_sums(g, j, l->host_out + shift);
     else
         check_bytes(g, j, l->host_out + shift);
@@ -260,36 +344,64 @@ static void every_size_and_alignment_works(void **state)
     free_lane(&l);
 }
 
+/* Up to as many rows as can be normed at once, of any even width, in buffers for `most` F32. */
+static job random_rows(uint64_t *seed, uint64_t round, size_t most)
+{
+    int hidden = 2 * (1 + ranks_below(seed, ranks_below(seed, 2) ? 32 : 2048)), rows = (int)(2 * most / (size_t)hidden) - 1;
+    rows = 1 + ranks_below(seed, rows < PEER_BLOCKS ? rows : PEER_BLOCKS);
+    return (job){.what = ADD_NORM,
+                 .count = (size_t)rows * (size_t)hidden,
+                 .hidden = hidden,
+                 .type = DTYPE_BF16,
+                 .aside = ranks_below(seed, 2),
+                 .round = round};
+}
+
 /* The same on all ranks of a group. */
 static job random_job(const group *g, uint64_t *seed, uint64_t round, size_t most)
 {
+    bool peer = strcmp(comm_transport(g->c), "peer") == 0;
+    if (peer && ranks_below(seed, 3) == 0) return random_rows(seed, round, most);
     job j = {.what = ranks_below(seed, 2) ? REDUCE : ranks_below(seed, 2) ? GATHER : BROADCAST,
              .count = (size_t)ranks_below(seed, ranks_below(seed, 2) ? 40 : (int)most + 1),
              .type = ranks_below(seed, 2) ? DTYPE_BF16 : DTYPE_F32,
              .root = ranks_below(seed, g->m.size),
              .aside = ranks_below(seed, 2),
-             .whole = strcmp(comm_transport(g->c), "nccl") == 0,
+             .whole = !peer,
              .round = round};
     return j;
 }
 
-/* A thousand calls, fifty of them on the stream at a time, so that ranks run ahead of each other. */
+static void sleep_us(void *us) { usleep((useconds_t)(uintptr_t)us); }
+
+/* Now and then the host or the stream waits; each rank has a seed of its own. */
+static void dawdle(const group *g, uint64_t *seed)
+{
+    int what = ranks_below(seed, 8), us = ranks_below(seed, 500);
+    if (what == 0) usleep((useconds_t)us);
+    if (what == 1) device_rank_assert(cudaLaunchHostFunc(g->d->stream, sleep_us, (void *)(uintptr_t)us));
+}
+
+/* Two thousand calls, fifty of them on the stream at a time, so that ranks run ahead of each other. */
 static void calls_in_a_row_do_not_mix(void **state)
 {
-    enum { BATCHES = 20, AT_ONCE = 50, MOST = 12000 };
+    enum { BATCHES = 40, AT_ONCE = 50, MOST = 12000 };
     const device_rank *d = *state;
     lane lanes[AT_ONCE];
     job jobs[AT_ONCE];
     for (int i = 0; i < AT_ONCE; i++) lanes[i] = take_lane(MOST * 4, world_size(d->w));
     for (const char *const *t = device_rank_transports(d); *t; t++) {
         group g = open_group(d, 1, *t);
-        uint64_t seed = 7;
+        uint64_t seed = 7, own_seed = 70 + (uint64_t)g.rank;
         for (uint64_t batch = 0; batch < BATCHES; batch++) {
             for (uint64_t i = 0; i < AT_ONCE; i++) {
                 jobs[i] = random_job(&g, &seed, 5000 + batch * AT_ONCE + i, MOST);
                 fill(&g, &jobs[i], &lanes[i]);
             }
-            for (int i = 0; i < AT_ONCE; i++) issue(&g, &jobs[i], &lanes[i]);
+            for (int i = 0; i < AT_ONCE; i++) {
+                dawdle(&g, &own_seed);
+                issue(&g, &jobs[i], &lanes[i]);
+            }
             device_rank_wait(d);
             for (int i = 0; i < AT_ONCE; i++) check(&g, &jobs[i], &lanes[i]);
         }
@@ -301,8 +413,8 @@ static void calls_in_a_row_do_not_mix(void **state)
 /* New data in the same buffers before each replay, and a call outside the graph between replays. */
 static void a_captured_graph_can_be_replayed(void **state)
 {
-    enum { REPLAYS = 100, JOBS = 6, MOST = 50000 };
-    static const size_t lengths[JOBS] = {2880, 1, MOST, 777, 11520, 30001};
+    enum { REPLAYS = 200, JOBS = 8, MOST = 50000, HIDDEN = 2880 };
+    static const size_t lengths[JOBS] = {2880, 1, MOST, 777, 11520, 30001, HIDDEN, 12 * HIDDEN};
     const device_rank *d = *state;
     lane lanes[JOBS], between = take_lane(4096 * 4, world_size(d->w));
     for (int i = 0; i < JOBS; i++) lanes[i] = take_lane(MOST * 4, world_size(d->w));
@@ -315,6 +427,8 @@ static void a_captured_graph_can_be_replayed(void **state)
                             .type = i % 2 ? DTYPE_F32 : DTYPE_BF16,
                             .root = g.m.size - 1,
                             .whole = strcmp(*t, "nccl") == 0};
+        for (int i = 6; i < JOBS && strcmp(*t, "peer") == 0; i++)
+            jobs[i] = (job){.what = ADD_NORM, .count = lengths[i], .hidden = HIDDEN, .type = DTYPE_BF16};
         device_rank_capture_begin(d);
         for (int i = 0; i < JOBS; i++) issue(&g, &jobs[i], &lanes[i]);
         cudaGraphExec_t graph = device_rank_capture_end(d);

@@ -87,6 +87,60 @@ static void size_decides_the_way(void **state)
     }
 }
 
+/* One past the last slot that the threads of a block use for a row, and whether each pair has its place once. */
+static int last_norm_slot(int hidden)
+{
+    static char taken[PEER_NORM_HIDDEN];
+    int end = 0, pairs = hidden / 2, placed = 0;
+    memset(taken, 0, sizeof taken);
+    for (int t = 0; t < PEER_THREADS; t++)
+        for (int k = 0; t + 2 * k * PEER_THREADS < pairs; k++)
+            for (int half = 0; half < 2; half++) {
+                int pair = t + (2 * k + half) * PEER_THREADS;
+                if (pair >= pairs) continue;
+                assert_int_equal(taken[pair]++, 0);
+                placed++;
+                if (t + k * PEER_THREADS + 1 > end) end = t + k * PEER_THREADS + 1;
+            }
+    assert_int_equal(placed, pairs);
+    return end;
+}
+
+static void rows_to_norm_fit_a_block(void **state)
+{
+    (void)state;
+    for (int hidden = 2; hidden <= PEER_NORM_HIDDEN; hidden += 2)
+        assert_int_equal(peer_plan_norm_slots(hidden), last_norm_slot(hidden));
+    for (int n = 1; n <= PEER_MAX_RANKS; n++) {
+        peer_limits limits = peer_plan_limits(n, nothing);
+        for (int hidden = 2; hidden <= PEER_NORM_HIDDEN; hidden += 2)
+            for (int rows = 1; rows <= PEER_BLOCKS; rows++) {
+                bool fits = peer_plan_norm_slots(hidden) * n <= PEER_SLOTS && (size_t)(rows * hidden * 2) <= limits.once;
+                assert_int_equal(peer_plan_norms(&limits, n, rows, hidden), fits);
+            }
+    }
+}
+
+static void decode_steps_of_the_model_are_normed_at_once(void **state)
+{
+    (void)state;
+    enum { HIDDEN = 2880 };
+    static const struct {
+        int n_ranks, rows; /* at most */
+    } cases[] = {{2, 64}, {4, 45}, {8, 22}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        peer_limits limits = peer_plan_limits(cases[i].n_ranks, nothing);
+        for (int rows = 1; rows <= 2 * PEER_BLOCKS; rows++)
+            assert_int_equal(peer_plan_norms(&limits, cases[i].n_ranks, rows, HIDDEN), rows <= cases[i].rows);
+    }
+    peer_limits limits = peer_plan_limits(2, nothing);
+    assert_false(peer_plan_norms(&limits, 2, 0, HIDDEN));
+    assert_false(peer_plan_norms(&limits, 2, 1, HIDDEN + 1)); /* pairs */
+    assert_false(peer_plan_norms(&limits, 2, 1, 0));
+    assert_true(peer_plan_norms(&limits, 2, 1, PEER_NORM_HIDDEN));
+    assert_false(peer_plan_norms(&limits, 2, 1, PEER_NORM_HIDDEN + 2));
+}
+
 static char *measuring(const char *name)
 {
     static char once[] = "4096", twice[] = "100", move[] = "many";
@@ -108,6 +162,8 @@ int main(void)
         cmocka_unit_test(pieces_fit_and_cover_the_message),
         cmocka_unit_test(nccl_takes_whole_messages),
         cmocka_unit_test(size_decides_the_way),
+        cmocka_unit_test(rows_to_norm_fit_a_block),
+        cmocka_unit_test(decode_steps_of_the_model_are_normed_at_once),
         cmocka_unit_test(the_environment_may_set_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

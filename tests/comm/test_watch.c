@@ -118,6 +118,64 @@ static void a_death_is_seen_by_all_and_told_by_one(void **state)
         }
 }
 
+/* Rank `failed` says so and ends: the others notice it, and nobody speaks. */
+static void a_failure_that_was_said_is_told_by_nobody(void **state)
+{
+    (void)state;
+    for (int failed = 0; failed < 4; failed++) {
+        star s;
+        start_zero(&s, 4, false);
+        join_all(&s, true);
+        watch_say_failed(s.ranks[failed]);
+        ranks_sleep(0.02);
+        for (int r = 0; r < s.size; r++) assert_int_equal(atomic_load(&s.seen[r].calls), 0); /* it may take its time to leave */
+        die(&s, failed);
+        double give_up = ranks_now() + 5;
+        for (int r = 0; r < s.size; r++) {
+            if (r == failed) continue;
+            while (!atomic_load(&s.seen[r].calls) && ranks_now() < give_up) ranks_sleep(0.001);
+            assert_int_equal(atomic_load(&s.seen[r].calls), 1);
+            assert_int_equal(atomic_load(&s.seen[r].lost), failed);
+            assert_int_equal(atomic_load(&s.seen[r].speaks), 0);
+        }
+        for (int r = 0; r < s.size; r++) watch_close(s.ranks[r]);
+    }
+}
+
+/* A failing rank 0 sends the others away and leaves last: it is not told of them, but of one that only died it is. */
+static void a_failing_rank_0_is_not_hurried_by_those_it_sent_away(void **state)
+{
+    (void)state;
+    star s;
+    start_zero(&s, 4, false);
+    join_all(&s, true);
+    for (int r = 0; r < 3; r++) watch_say_failed(s.ranks[r]);
+    for (int r = 1; r < 3; r++) die(&s, r);
+    ranks_sleep(0.05);
+    assert_int_equal(atomic_load(&s.seen[0].calls), 0);
+    die(&s, 3);
+    for (double give_up = ranks_now() + 5; !atomic_load(&s.seen[0].calls) && ranks_now() < give_up;) ranks_sleep(0.001);
+    assert_int_equal(atomic_load(&s.seen[0].calls), 1);
+    assert_int_equal(atomic_load(&s.seen[0].lost), 3);
+    assert_int_equal(atomic_load(&s.seen[0].speaks), 1);
+    watch_close(s.ranks[0]);
+}
+
+/* Whoever stays after all leaves as usual; those who left before are not waited for. */
+static void a_failure_that_was_said_does_not_end_the_watch(void **state)
+{
+    (void)state;
+    star s;
+    start_zero(&s, 3, false);
+    join_all(&s, true);
+    for (int r = 0; r < s.size; r++) watch_say_failed(s.ranks[r]);
+    watch_wake(s.ranks[0]);
+    for (int r = 1; r < s.size; r++) watch_park(s.ranks[r]);
+    die(&s, 2);
+    s.size = 2;
+    leave_in_order(&s);
+}
+
 static void the_death_of_a_rank_that_waits_to_leave_is_not_one(void **state)
 {
     (void)state;
@@ -319,6 +377,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wakes_pass_over_both_kinds_of_socket),
         cmocka_unit_test(a_death_is_seen_by_all_and_told_by_one),
+        cmocka_unit_test(a_failure_that_was_said_is_told_by_nobody),
+        cmocka_unit_test(a_failing_rank_0_is_not_hurried_by_those_it_sent_away),
+        cmocka_unit_test(a_failure_that_was_said_does_not_end_the_watch),
         cmocka_unit_test(the_death_of_a_rank_that_waits_to_leave_is_not_one),
         cmocka_unit_test(strangers_are_dropped),
         cmocka_unit_test(a_crowd_at_the_door_keeps_nobody_out),
