@@ -14,7 +14,7 @@
 #include "runtime/base/nearest.h"
 #include "runtime/base/settings.h"
 
-static const verb *const verbs[] = {&verb_serve, &verb_plan, &verb_synth, &verb_fetch, &verb_bench, &verb_doctor};
+static const verb *const verbs[] = {&verb_serve, &verb_batch, &verb_plan, &verb_synth, &verb_fetch, &verb_bench, &verb_doctor, &verb_chat};
 enum { N_VERBS = sizeof verbs / sizeof *verbs };
 
 _Noreturn void main_leave(int code) { _exit(code); }

@@ -1,6 +1,6 @@
 # Sourced by launch/quickstart.sh and tests/run.sh: Debian and Ubuntu packages.
 
-PACKAGES_BUILD="build-essential cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libyaml-dev libevent-dev libpcre2-dev libjansson-dev libcurl4-openssl-dev libssl-dev libcmocka-dev"
+PACKAGES_BUILD="build-essential cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libyaml-dev libevent-dev libpcre2-dev libjansson-dev libcurl4-openssl-dev libedit-dev libssl-dev libcmocka-dev"
 
 packages_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]

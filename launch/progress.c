@@ -37,20 +37,28 @@ static bool is_due(const progress *p, int64_t done, int64_t total, double since)
     return since >= LINE_EVERY || (total > 0 && 10.0 * (double)done / (double)total >= 1 + (int)(10.0 * (double)p->shown / (double)total));
 }
 
+static const char *amount(const progress *p, double value, int decimals, char out[48])
+{
+    if (!p->unit) return bytes_format((int64_t)value, out);
+    int size = snprintf(out, 48, "%.*f", decimals, value);
+    if (size < 48) snprintf(out + size, (size_t)(48 - size), " %s", p->unit);
+    return out;
+}
+
 static void print_bar(progress *p, double share, const char *of, const char *rate, const char *left)
 {
     fprintf(stderr, "\r%s [", p->what);
     for (int i = 0; i < WIDTH; i++) fputc(i < (int)(share * WIDTH) ? '#' : ' ', stderr);
-    fprintf(stderr, "] %3d %% of %s, %s/s%s%s\033[K", (int)(share * 100), of, rate, *left ? ", left: " : "", left);
+    fprintf(stderr, "] %3d %% of %s, %s/s%s%s%s\033[K", (int)(share * 100), of, rate, p->also, *left ? ", left: " : "", left);
     fflush(stderr);
     p->open = true;
 }
 
 void progress_show(progress *p, int64_t done, int64_t total)
 {
-    char of[32], so_far[32], rate[32], left[32] = "";
+    char of[48], so_far[48], rate[48], left[32] = "";
     bool first = !p->started;
-    if (first) *p = (progress){.what = p->what, .started = true, .terminal = isatty(STDERR_FILENO), .shown = done, .shown_at = now()};
+    if (first) *p = (progress){.what = p->what, .unit = p->unit, .started = true, .terminal = isatty(STDERR_FILENO), .shown = done, .shown_at = now()};
     double since = now() - p->shown_at;
     if (!first && !is_due(p, done, total, since)) return;
     if (since > 0 && done >= p->shown) {
@@ -59,16 +67,16 @@ void progress_show(progress *p, int64_t done, int64_t total)
     }
     p->shown = done;
     p->shown_at += since;
-    bytes_format(total, of);
-    bytes_format(done, so_far);
-    bytes_format((int64_t)p->rate, rate);
+    amount(p, (double)total, 0, of);
+    amount(p, (double)done, 0, so_far);
+    amount(p, p->rate, 1, rate);
     if (done < total && !first) progress_time(p->rate > 0 ? (double)(total - done) / p->rate : -1, left);
     if (p->terminal)
         print_bar(p, total > 0 ? (double)done / (double)total : 1, of, rate, left);
     else if (first)
         log_info("%s: %s of %s", p->what, so_far, of);
     else
-        log_info("%s: %s of %s, %s/s%s%s", p->what, so_far, of, rate, *left ? ", left: " : "", left);
+        log_info("%s: %s of %s, %s/s%s%s%s", p->what, so_far, of, rate, p->also, *left ? ", left: " : "", left);
     if (done == total) progress_pause(p);
 }
 

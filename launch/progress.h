@@ -7,14 +7,16 @@
 
 typedef struct progress {
     const char *what;       /* "writing" */
+    const char *unit;       /* "requests"; NULL: bytes */
+    char also[64];          /* stands after the rate: ", 120 tokens/s" */
     bool started, terminal;
     bool open;              /* on a terminal: the bar's line has not ended */
-    int64_t shown;          /* bytes that the last showing told of */
+    int64_t shown;          /* bytes or units that the last showing told of */
     double shown_at;        /* CLOCK_MONOTONIC seconds */
-    double rate;            /* bytes per second of late; 0: not known yet */
+    double rate;            /* of bytes or units per second of late; 0: not known yet */
 } progress;
 
-/* {0} but for `what` begins; what is done at the first call was there before and counts for no rate. The line ends when done == total. */
+/* {0} but for `what` and `unit` begins; `also` may change at any time; what is done at the first call was there before and counts for no rate. The line ends when done == total. */
 void progress_show(progress *p, int64_t done, int64_t total);
 /* Something else is about to be printed: ends the line, if there is one. */
 void progress_pause(progress *p);

@@ -23,6 +23,6 @@ typedef struct verb {
     status (*run)(int argc, char **argv, verb_failure *failure);
 } verb;
 
-extern const verb verb_serve, verb_plan, verb_synth, verb_fetch, verb_bench, verb_doctor;
+extern const verb verb_serve, verb_batch, verb_plan, verb_synth, verb_fetch, verb_bench, verb_doctor, verb_chat;
 
 #endif

@@ -62,6 +62,18 @@ status api_keys_read(const char *path, api_keys *out, status_detail *detail)
     return status_fail(detail, STATUS_USAGE, "server.api_keys_file: %s %s; write one key per line", path, good ? "holds no key" : "cannot be read");
 }
 
+status api_keys_take(const char *key, api_keys *out, status_detail *detail)
+{
+    api_keys keys = {0};
+    if (!add_key(&keys, key)) {
+        api_keys_free(&keys);
+        return status_fail(detail, STATUS_MACHINE, "no memory for the API key");
+    }
+    if (!keys.n) return status_fail(detail, STATUS_INTERNAL, "the API key is empty");
+    *out = keys;
+    return STATUS_OK;
+}
+
 void api_keys_free(api_keys *k)
 {
     for (int i = 0; i < k->n; i++) free(k->keys[i]);

@@ -141,7 +141,8 @@ static status open_parts(server *s, const server_options *options, const http_li
 {
     const http_callbacks callbacks = {routes_dispatch, routes_fault, routes_over, s};
     if (!copy_names(s, options)) return status_fail(detail, STATUS_MACHINE, "no memory for the server");
-    STATUS_TRY(api_keys_read(options->api_keys_file, &s->keys, detail));
+    if (options->api_key) STATUS_TRY(api_keys_take(options->api_key, &s->keys, detail));
+    else STATUS_TRY(api_keys_read(options->api_keys_file, &s->keys, detail));
     STATUS_TRY(copy_stop_ids(s, options, detail));
     STATUS_TRY(open_events(s, detail));
     STATUS_TRY(worker_open(s->base, &s->worker, detail));

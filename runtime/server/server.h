@@ -19,6 +19,7 @@ typedef struct server_options {
     const char *const *names;    /* model names; the first is what answers bear, the others are aliases */
     int n_names;
     const char *api_keys_file;   /* NULL: no keys */
+    const char *api_key;         /* instead of a file: one key, copied; NULL: the file says */
     int64_t max_body;            /* bytes */
     const int32_t *eos;          /* the model's stop ids, beside harmony's own */
     int n_eos;
