@@ -2,7 +2,7 @@
 # Installs what the tests need, builds, runs everything, and ends with a summary. Exit code 0 only if all passed.
 #   tests/run.sh                  all parts: release asan fuzz python
 #   tests/run.sh --only PARTS     some of them, separated by commas
-#   tests/run.sh --long           more fuzzing inputs, every client under the sanitizers too, and the tests that $GPTOSS_LONG asks for
+#   tests/run.sh --long           more fuzzing inputs, every client and rank count under the sanitizers too, and the tests that $GPTOSS_LONG asks for
 #   tests/run.sh --gpu            the tests that need a GPU as well
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -77,7 +77,11 @@ count_ctest() {
 build() { cmake --preset "$1" "${@:2}" && cmake --build --preset "$1"; }
 
 # ctest -V keeps the counts of cases in the log.
-run_ctest() { ctest --test-dir "build/$1" -V -j "$(nproc)" --timeout 300; }
+run_ctest() {
+    local without=(-LE long)
+    if [ $long -eq 1 ]; then without=(); fi
+    ctest --test-dir "build/$1" -V -j "$(nproc)" --timeout 300 "${without[@]}"
+}
 
 # Under the sanitizers a minute of clients becomes five: by default those that feed the program bad or unusual input, with --long all.
 run_python() {
