@@ -36,9 +36,11 @@ began=$SECONDS
 failed=0
 summary=""
 fuzz_runs=5000
+accuracy_each=10 # questions of each kind
 if [ $long -eq 1 ]; then
     export GPTOSS_LONG=1
     fuzz_runs=2000000
+    accuracy_each=40
 fi
 if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 export OMPI_MCA_rmaps_base_oversubscribe=1
@@ -138,6 +140,10 @@ if wants python && step venv make_venv; then
         step "python-$preset" run_python $preset
         note "python-$preset" "$(tail -n 1 "$LOGS/python-$preset.log")"
     done
+    if [ -x build/release/launch/gptoss-tp ]; then
+        step tiny-accuracy build/venv/bin/python tests/tiny/measure.py --model tests/data/tiny --program build/release/launch/gptoss-tp --each $accuracy_each
+        note tiny-accuracy "$(sed -n 's/^all  *//p' "$LOGS/tiny-accuracy.log") of the held-out questions right"
+    fi
 fi
 
 if [ $gpu -eq 1 ]; then
@@ -150,7 +156,7 @@ if [ $gpu -eq 1 ]; then
             step "gpu-gentle-$ranks" mpirun --oversubscribe -np $ranks build/release/tests/model/test_gentle cuda
         done
         GPTOSS_BACKEND=cuda GPTOSS_BUILD_DIR=$PWD/build/release step gpu-clients build/venv/bin/python -m pytest -q -rs -p no:cacheprovider \
-            tests/e2e/test_gpu.py tests/e2e/test_job.py tests/e2e/test_hostile.py tests/e2e/test_openai_client.py
+            tests/e2e/test_gpu.py tests/e2e/test_job.py tests/e2e/test_hostile.py tests/e2e/test_openai_client.py tests/e2e/test_meaning.py
         step gpu-sanitizer compute-sanitizer --error-exitcode 1 build/release/tests/kernels/test_kernels_experts
         note gpu "goldens at 1, 2 and 4 ranks on one GPU, clients, memory checks of the expert products"
     fi
