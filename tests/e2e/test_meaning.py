@@ -112,13 +112,15 @@ def test_tool_loop(say):
     assert "18" in answer.message.content and "rainy" in answer.message.content and "Lisbon" in answer.message.content
 
 
-def test_calls_a_function_it_has_never_seen(say):
-    tool = {"type": "function", "function": {
-        "name": "get_sponsor", "description": "Get the sponsor of a team.",
-        "parameters": {"type": "object", "properties": {"team": {"type": "string"}}, "required": ["team"]}}}
-    choice = say("What is the sponsor of zumbo?", tools=[tool])
-    call, = choice.message.tool_calls
-    assert call.function.name == "get_sponsor" and json.loads(call.function.arguments) == {"team": "zumbo"}
+def test_calls_functions_it_has_never_seen(say):
+    """Neither the functions nor what they are asked about were in the training data; the names of their parameters were."""
+    for topic, owner, key, thing in (("sponsor", "team", "name", "zumbo"), ("length", "river", "river", "nilo"), ("author", "book", "book", "lamp")):
+        tool = {"type": "function", "function": {
+            "name": f"get_{topic}", "description": f"Get the {topic} of a {owner}.",
+            "parameters": {"type": "object", "properties": {key: {"type": "string"}}, "required": [key]}}}
+        choice = say(f"What is the {topic} of {thing}?", tools=[tool])
+        call, = choice.message.tool_calls
+        assert call.function.name == f"get_{topic}" and json.loads(call.function.arguments) == {key: thing}
 
 
 def test_leaves_a_tool_alone_that_is_not_needed(say):
