@@ -118,7 +118,14 @@ typedef struct ops_batch {
      * sliding window are -1 and never read */
     const int32_t *block_tables[OPS_KV_KINDS];
     int table_stride;
+    /* [n_masks, ops_mask_words(vocab)] sets of ids that rows may name: bit id % 32 of word id / 32 is set when the id may be drawn. At most
+     * max_sequences; bits past the vocabulary mean nothing. */
+    int n_masks;
+    const uint32_t *masks;
 } ops_batch;
+
+/* Words of one mask. */
+static inline size_t ops_mask_words(int vocab) { return ((size_t)vocab + 31) / 32; }
 
 /* How a slot samples. POD, so that it can travel in the step plan. */
 enum { OPS_MAX_LOGIT_BIAS = 1024, OPS_MAX_SUPPRESSED = 64 };
@@ -146,6 +153,7 @@ typedef struct ops_logit_row {
     int32_t target;     /* -1: sample, and remember the id in the slot; otherwise score this id, and remember nothing */
     int32_t top;        /* how many top log-probabilities, at most OPS_MAX_TOP_LOGPROBS; -1: none, not even the token's own */
     int32_t generated;  /* tokens generated before this one, for min_tokens */
+    int32_t mask;       /* draws only among the ids of the batch's mask number `mask` - 1; 0: among all */
 } ops_logit_row;
 
 /* What came out of one row. Log-probabilities are of the raw logits, before temperature, penalties and bias. */

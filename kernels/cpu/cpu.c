@@ -120,6 +120,7 @@ static status cpu_configure(ops_context *c, const ops_shape *shape, status_detai
         {(void **)&c->batch.row_sequence, tokens * i},
         {(void **)&c->batch.block_tables[OPS_FULL], tables * i},
         {(void **)&c->batch.block_tables[OPS_SLIDING], tables * i},
+        {(void **)&c->batch.masks, (size_t)s->max_sequences * ops_mask_words(s->vocab) * sizeof *c->batch.masks},
         {(void **)&c->scores, threads * (size_t)s->max_positions * f},
         {(void **)&c->row_scratch, threads * c->row_scratch_size * f},
         {(void **)&c->kv_scratch, tokens * 2 * (size_t)s->kv_heads * (size_t)s->head_dim * f},
@@ -165,6 +166,8 @@ static status check_batch(const ops_shape *s, const ops_batch *b, status_detail 
         b->table_stride > s->max_blocks_per_sequence)
         return status_fail(detail, STATUS_INTERNAL, "a batch of %d tokens, %d sequences and tables of %d blocks exceeds %d, %d and %d", b->n_tokens,
                            b->n_sequences, b->table_stride, s->max_tokens, s->max_sequences, s->max_blocks_per_sequence);
+    if (b->n_masks < 0 || b->n_masks > s->max_sequences)
+        return status_fail(detail, STATUS_INTERNAL, "a batch has %d masks: %d fit", b->n_masks, s->max_sequences);
     for (int i = 0; i < b->n_tokens; i++)
         if (b->positions[i] < 0 || b->positions[i] >= s->max_positions || b->token_ids[i] < -1 || b->token_ids[i] >= s->vocab)
             return status_fail(detail, STATUS_INTERNAL, "row %d of a batch has token %d at position %d", i, b->token_ids[i], b->positions[i]);
@@ -187,6 +190,7 @@ status cpu_batch_begin(ops_context *c, const ops_batch *batch, status_detail *de
     }
     size_t entries = (size_t)batch->n_sequences * (size_t)batch->table_stride;
     for (int kind = 0; kind < OPS_KV_KINDS && entries; kind++) memcpy(b->block_tables[kind], batch->block_tables[kind], entries * sizeof(int32_t));
+    if (batch->n_masks) memcpy(b->masks, batch->masks, (size_t)batch->n_masks * ops_mask_words(c->shape.vocab) * sizeof *b->masks);
     cpu_sampler_step(c);
     return STATUS_OK;
 }

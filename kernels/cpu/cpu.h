@@ -14,6 +14,7 @@ typedef struct cpu_batch {
     int32_t *positions;      /* [max_tokens] */
     int32_t *row_sequence;   /* [max_tokens] which sequence a row belongs to */
     int32_t *block_tables[OPS_KV_KINDS]; /* [max_sequences, max_blocks_per_sequence] rows of table_stride */
+    uint32_t *masks;         /* [max_sequences, ops_mask_words(vocab)] */
 } cpu_batch;
 
 struct ops_context {

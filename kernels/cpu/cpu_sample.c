@@ -109,7 +109,9 @@ static void sample_row(ops_context *c, const float *logits, const ops_logit_row 
     gather_row(&c->shape, logits, n, i, scratch->raw);
     if (row->target < 0) {
         const cpu_slot *slot = &c->sampler->slots[row->slot];
-        const float *adjusted = cpu_sample_adjust(slot, slot_counts(c, row->slot), row->generated, vocab, scratch);
+        const uint32_t *mask = row->mask > 0 ? c->batch.masks + (size_t)(row->mask - 1) * ops_mask_words(vocab) : NULL;
+        const cpu_adjustment adjustment = {slot, slot_counts(c, row->slot), mask, row->generated};
+        const float *adjusted = cpu_sample_adjust(&adjustment, vocab, scratch);
         out->id = cpu_sample_pick(&slot->sampling, row->position, adjusted, vocab, scratch);
         slot_remember(c, row->slot, out->id);
     }

@@ -12,7 +12,7 @@ typedef struct cpu_candidate {
 /* Workspace of one thread. Untouched pages cost no memory, so each part is as large as its worst case. */
 typedef struct cpu_sample_scratch {
     float *raw;                /* [vocab] the row's logits in the order of ids; no NaN, no +inf */
-    float *adjusted;           /* [vocab] after bias, suppression and penalties */
+    float *adjusted;           /* [vocab] after bias, suppression, mask and penalties */
     cpu_candidate *candidates; /* [vocab] what the filters keep */
     int32_t *pivots;           /* [vocab + 1] ends of the runs not sorted yet */
 } cpu_sample_scratch;
@@ -43,9 +43,17 @@ static inline float cpu_sample_clean(float logit)
     return logit > __FLT_MAX__ ? __FLT_MAX__ : logit;
 }
 
-/* cpu_sample_adjust.c: the logits a draw starts from: bias, suppression, penalties. `counts` is the slot's row. Returns `scratch->raw` itself
- * when nothing applies, otherwise `scratch->adjusted`. */
-const float *cpu_sample_adjust(const cpu_slot *slot, const uint32_t *counts, int generated, int vocab, const cpu_sample_scratch *scratch);
+/* What decides which logits a draw starts from. */
+typedef struct cpu_adjustment {
+    const cpu_slot *slot;
+    const uint32_t *counts; /* [vocab] the slot's */
+    const uint32_t *mask;   /* [ops_mask_words(vocab)] ids that may be drawn; NULL: all */
+    int generated;          /* tokens generated before */
+} cpu_adjustment;
+
+/* cpu_sample_adjust.c: the logits a draw starts from: bias, suppression, mask, penalties. Returns `scratch->raw` itself when nothing applies,
+ * otherwise `scratch->adjusted`. */
+const float *cpu_sample_adjust(const cpu_adjustment *a, int vocab, const cpu_sample_scratch *scratch);
 
 /* cpu_sample_pick.c: draws an id from adjusted logits: temperature, min_p, top_k, top_p, Gumbel-max. 0 when every logit is -inf. */
 int32_t cpu_sample_pick(const ops_sampling *sampling, int32_t position, const float *logits, int vocab, const cpu_sample_scratch *scratch);

@@ -1,4 +1,4 @@
-/* What changes logits before a draw. Order as in vLLM `vllm/v1/sample/sampler.py`; bias and suppression commute. */
+/* What changes logits before a draw. Order as in vLLM `vllm/v1/sample/sampler.py`; bias and suppression commute, and so do masks. */
 #include <math.h>
 #include <string.h>
 
@@ -31,14 +31,22 @@ static void penalise(const ops_sampling *s, const uint32_t *counts, int vocab, f
     }
 }
 
-const float *cpu_sample_adjust(const cpu_slot *slot, const uint32_t *counts, int generated, int vocab, const cpu_sample_scratch *scratch)
+/* -inf stays -inf under a penalty. */
+static void apply_mask(const uint32_t *mask, int vocab, float *logits)
 {
-    const ops_sampling *s = &slot->sampling;
-    bool suppressing = s->n_suppressed > 0 && generated < s->min_tokens;
-    if (s->n_bias == 0 && !suppressing && !slot->penalised) return scratch->raw;
+    for (int id = 0; id < vocab; id++)
+        if (!(mask[id / 32] >> (id % 32) & 1)) logits[id] = -INFINITY;
+}
+
+const float *cpu_sample_adjust(const cpu_adjustment *a, int vocab, const cpu_sample_scratch *scratch)
+{
+    const ops_sampling *s = &a->slot->sampling;
+    bool suppressing = s->n_suppressed > 0 && a->generated < s->min_tokens;
+    if (s->n_bias == 0 && !suppressing && !a->mask && !a->slot->penalised) return scratch->raw;
     memcpy(scratch->adjusted, scratch->raw, (size_t)vocab * sizeof(float));
     add_bias(s, vocab, scratch->adjusted);
     if (suppressing) suppress(s, vocab, scratch->adjusted);
-    if (slot->penalised) penalise(s, counts, vocab, scratch->adjusted);
+    if (a->mask) apply_mask(a->mask, vocab, scratch->adjusted);
+    if (a->slot->penalised) penalise(s, a->counts, vocab, scratch->adjusted);
     return scratch->adjusted;
 }

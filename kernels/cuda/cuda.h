@@ -155,6 +155,8 @@ size_t cuda_step_stage_max(void);
 /* `rows` on the device, at one address for all calls, valid until the next call. Rows that were the last to go up in this batch do not go up
  * again: called before a graph is captured or replayed, it leaves nothing to copy inside. */
 const ops_logit_row *cuda_step_rows(ops_context *c, const ops_logit_row *rows, int n);
+/* Device array [max_sequences, ops_mask_words(vocab)]: the batch's masks. */
+const uint32_t *cuda_step_masks(const ops_context *c);
 /* Which of the two result buffers the batch has: on the device, and now on the host. */
 const int32_t *cuda_step_parity(const ops_context *c);
 int cuda_step_parity_now(const ops_context *c);

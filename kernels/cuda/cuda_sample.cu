@@ -64,6 +64,8 @@ status cuda_sampler_configure(ops_context *c, status_detail *detail)
     a->chunks = (shape->vocab + SAMPLE_CHUNK - 1) / SAMPLE_CHUNK;
     a->max_results = shape->max_tokens;
     a->parity = cuda_step_parity(c);
+    a->masks = cuda_step_masks(c);
+    a->mask_words = (int)ops_mask_words(shape->vocab);
     a->mass_bits = MASS_TOTAL_BITS;
     for (int ids = 1; ids < shape->vocab && ids > 0; ids *= 2) a->mass_bits--;
     STATUS_TRY(

@@ -60,6 +60,7 @@ typedef struct cuda_sample_args {
     const ops_sampling *slots; /* [max_sequences] bias sorted by id, ids of the vocabulary only */
     uint32_t *counts;          /* [max_sequences, vocab]; of slots with a penalty */
     int32_t *last;             /* [max_sequences] */
+    const uint32_t *masks;     /* [n_masks, mask_words] of the batch */
     cuda_sample_row *state;    /* [n] */
     uint64_t *peaks;           /* [n, chunks] packed */
     double *draw_keys;         /* [n, chunks] */
@@ -69,7 +70,7 @@ typedef struct cuda_sample_args {
     uint64_t *best;            /* [n, chunks, OPS_MAX_TOP_LOGPROBS] packed */
     ops_token *results;        /* page-locked host memory, [2, max_results] */
     const int32_t *parity;     /* which of the two */
-    int n, vocab, shard_cols, chunks, max_results, first_result;
+    int n, vocab, shard_cols, chunks, max_results, first_result, mask_words;
     int mass_bits; /* the best id's probability mass is 1 << mass_bits; all masses of a row add up to less than 1 << 63
                     */
 } cuda_sample_args;
@@ -171,7 +172,15 @@ __host__ __device__ static inline bool sample_penalised(const ops_sampling &s)
     return s.repetition_penalty != 1 || s.presence_penalty != 0 || s.frequency_penalty != 0;
 }
 
-/* Adjusted logits likewise: bias, suppression, penalties. */
+/* Ids that the row's mask lacks; -inf stays -inf under a penalty. */
+__device__ static inline void sample_mask(const cuda_sample_args &a, int mask, int first, float *values)
+{
+    const uint32_t *words = a.masks + (int64_t)(mask - 1) * a.mask_words + first / 32;
+    for (int at = threadIdx.x; at < SAMPLE_CHUNK && first + at < a.vocab; at += SAMPLE_THREADS)
+        if (!(words[at / 32] >> (at % 32) & 1)) values[at] = -INFINITY;
+}
+
+/* Adjusted logits likewise: bias, suppression, mask, penalties. */
 __device__ static inline void sample_load_adjusted(const cuda_sample_args &a, int row, int first, float *values)
 {
     const ops_logit_row &wanted = a.rows[row];
@@ -183,6 +192,10 @@ __device__ static inline void sample_load_adjusted(const cuda_sample_args &a, in
     }
     if (s.n_suppressed > 0 && wanted.generated < s.min_tokens) {
         sample_suppress(s, first, values);
+        __syncthreads();
+    }
+    if (wanted.mask > 0) {
+        sample_mask(a, wanted.mask, first, values);
         __syncthreads();
     }
     if (!sample_penalised(s)) return;

@@ -2,20 +2,23 @@
  *
  * There are two host blocks, because the step before may still be waiting for its copy when the next one is filled. A
  * block is filled again only when the step that used it is done; as the engine runs at most one step ahead, that wait
- * is over before it begins. Behind the batch a block has room for the step's other uploads (rows of logits, new slots),
- * handed out from front to back. The device block is one: the stream orders its uses.
+ * is over before it begins. Behind the batch a block has room for the step's masks, which go up in a copy of their own
+ * when there are any, and for its other uploads (rows of logits, new slots), handed out from front to back. The device
+ * block is one: the stream orders its uses.
  */
 #include "kernels/cuda/cuda.h"
 
 enum { PART_ALIGNMENT = 16, STAGE_BYTES = 4 << 20, STAGE_MAX = 1 << 20, LEAST_CONTEXT = 256, HEAD_INTS = 4 };
 
 struct cuda_step_state {
-    uint8_t *host[2];               /* [batch_bytes | STAGE_BYTES] */
+    uint8_t *host[2];               /* [batch_bytes | mask_bytes | STAGE_BYTES] */
     cudaEvent_t done[2];            /* all work of the step that filled the block; recorded when the next step begins */
     int parity;                     /* the current block, and the current result buffer */
     size_t batch_bytes;             /* of the largest batch */
+    size_t mask_bytes;              /* of as many masks as a batch can have */
     size_t staged;                  /* bytes handed out of the current block's STAGE_BYTES */
     uint8_t *device;                /* [batch_bytes]; the first int is the parity */
+    uint32_t *masks;                /* device, [mask_bytes] */
     ops_logit_row *rows;            /* device, [max_logit_rows] */
     const ops_logit_row *last_rows; /* in the current block: what `rows` holds, or NULL */
     int n_last_rows;
@@ -37,12 +40,15 @@ status cuda_step_configure(ops_context *c, status_detail *detail)
     STATUS_TRY(cuda_host_allocate(c, sizeof *s, (void **)&s, detail));
     c->step = s;
     s->batch_bytes = largest_batch(&c->shape);
+    s->mask_bytes = part((size_t)c->shape.max_sequences * ops_mask_words(c->shape.vocab) * sizeof *s->masks);
     for (int i = 0; i < 2; i++) {
-        STATUS_TRY(cuda_pinned_allocate(c, s->batch_bytes + STAGE_BYTES, (void **)&s->host[i], detail));
+        STATUS_TRY(
+            cuda_pinned_allocate(c, s->batch_bytes + s->mask_bytes + STAGE_BYTES, (void **)&s->host[i], detail));
         cuda_check(c, cudaEventCreateWithFlags(&s->done[i], cudaEventDisableTiming | cudaEventBlockingSync),
                    "events of steps");
     }
     STATUS_TRY(cuda_allocate(c, s->batch_bytes, (void **)&s->device, detail));
+    STATUS_TRY(cuda_allocate(c, s->mask_bytes, (void **)&s->masks, detail));
     STATUS_TRY(cuda_allocate(c, (size_t)c->shape.max_logit_rows * sizeof *s->rows, (void **)&s->rows, detail));
     cuda_check(c, cudaMemsetAsync(s->device, 0, s->batch_bytes, c->stream), "clearing the batch");
     return STATUS_OK;
@@ -66,7 +72,7 @@ void *cuda_step_stage(ops_context *c, size_t bytes)
         s->staged = 0;
         s->last_rows = NULL;
     }
-    void *out = s->host[s->parity] + s->batch_bytes + s->staged;
+    void *out = s->host[s->parity] + s->batch_bytes + s->mask_bytes + s->staged;
     s->staged += part(bytes);
     return out;
 }
@@ -83,6 +89,8 @@ const ops_logit_row *cuda_step_rows(ops_context *c, const ops_logit_row *rows, i
     s->n_last_rows = n;
     return s->rows;
 }
+
+const uint32_t *cuda_step_masks(const ops_context *c) { return c->step->masks; }
 
 const int32_t *cuda_step_parity(const ops_context *c) { return (const int32_t *)c->step->device; }
 int cuda_step_parity_now(const ops_context *c) { return c->step->parity; }
@@ -105,6 +113,8 @@ static status check_batch(const ops_shape *s, const ops_batch *b, status_detail 
         return status_fail(
             detail, STATUS_INTERNAL, "a batch of %d tokens, %d sequences and tables of %d blocks exceeds %d, %d and %d",
             b->n_tokens, b->n_sequences, b->table_stride, s->max_tokens, s->max_sequences, s->max_blocks_per_sequence);
+    if (b->n_masks < 0 || b->n_masks > s->max_sequences)
+        return status_fail(detail, STATUS_INTERNAL, "a batch has %d masks: %d fit", b->n_masks, s->max_sequences);
     for (int i = 0; i < b->n_tokens; i++)
         if (b->positions[i] < 0 || b->positions[i] >= s->max_positions || b->token_ids[i] < -1 ||
             b->token_ids[i] >= s->vocab)
@@ -204,6 +214,17 @@ static void fill(const ops_context *c, const ops_batch *in, const cuda_batch *b,
     }
 }
 
+/* At one address, whatever the batch: a recorded step finds them there. */
+static void upload_masks(ops_context *c, const ops_batch *in)
+{
+    struct cuda_step_state *s = c->step;
+    size_t bytes = (size_t)in->n_masks * ops_mask_words(c->shape.vocab) * sizeof *in->masks;
+    uint8_t *staged = s->host[s->parity] + s->batch_bytes;
+    if (bytes == 0) return;
+    memcpy(staged, in->masks, bytes);
+    cuda_check(c, cudaMemcpyAsync(s->masks, staged, bytes, cudaMemcpyHostToDevice, c->stream), "the masks");
+}
+
 status cuda_batch_begin(ops_context *c, const ops_batch *batch, status_detail *detail)
 {
     struct cuda_step_state *s = c->step;
@@ -224,5 +245,6 @@ status cuda_batch_begin(ops_context *c, const ops_batch *batch, status_detail *d
     fill(c, batch, &c->batch, &parts);
     cuda_check(c, cudaMemcpyAsync(s->device, s->host[s->parity], bytes, cudaMemcpyHostToDevice, c->stream),
                "the batch");
+    upload_masks(c, batch);
     return STATUS_OK;
 }

@@ -121,7 +121,9 @@ static status open_lead(engine *e, const engine_options *o, status_detail *detai
     STATUS_TRY(scheduler_open(&shape, &e->scheduler, detail));
     STATUS_TRY(engine_queue_open(shape.max_sequences, &e->queue, detail));
     e->staged = malloc(ENGINE_STAGED_EVENTS * sizeof *e->staged);
-    bool all = e->staged != NULL;
+    e->mask_bits = malloc(ops_mask_words(l->vocab) * sizeof *e->mask_bits);
+    e->mask_words = malloc(ops_mask_words(l->vocab) * sizeof *e->mask_words);
+    bool all = e->staged && e->mask_bits && e->mask_words;
     for (int i = 0; i < ENGINE_MAX_IN_FLIGHT; i++) {
         e->steps[i].entries = malloc((size_t)max_running * sizeof(engine_entry));
         all = all && e->steps[i].entries;
@@ -157,6 +159,8 @@ void engine_close(engine *e)
 {
     if (!e) return;
     for (int i = 0; i < ENGINE_MAX_IN_FLIGHT; i++) free(e->steps[i].entries);
+    free(e->mask_words);
+    free(e->mask_bits);
     free(e->staged);
     engine_queue_close(e->queue);
     scheduler_close(e->scheduler);
@@ -185,7 +189,10 @@ status engine_submit(engine *e, const engine_request *request, uint64_t *id, sta
     STATUS_TRY(sequence_create(request, &e->request_limits, &seq, detail));
     seq->submitted = engine_now();
     status result = engine_queue_submit(e->queue, seq, id, detail);
-    if (result != STATUS_OK) sequence_free(seq);
+    if (result != STATUS_OK) {
+        seq->constraint = (engine_constraint){0}; /* still the caller's */
+        sequence_free(seq);
+    }
     return result;
 }
 

@@ -22,6 +22,20 @@ enum { ENGINE_MAX_STOP_IDS = OPS_MAX_SUPPRESSED };
 
 /* ---- requests --------------------------------------------------------------------------------------------------- */
 
+/* What a request's next token may be, decided by its owner token by token; the engine knows no grammars. All calls come from rank 0's engine
+ * loop, one at a time, but for free(), which may come from any thread. A token is drawn only when the one before was accepted, so a request
+ * with a constraint does not run a step ahead; others are not held up by it. */
+typedef struct engine_constraint {
+    void *user;
+    /* The ids that may be drawn next, into bits [words] as ops_batch has them, all 0 before; words is ops_mask_words() of the model's vocabulary.
+     * false: all may, and `bits` is not read. With no bit set id 0 is drawn. NULL: there is no constraint. */
+    bool (*mask)(void *user, uint32_t *bits, size_t words);
+    /* `id` was drawn: once for every generated token, in order, preemptions or not. */
+    void (*accept)(void *user, int32_t id);
+    /* The last call, once a submitted request is forgotten: at or some steps after its FINISH. */
+    void (*free)(void *user);
+} engine_constraint;
+
 typedef struct engine_request {
     const int32_t *prompt;      /* at least one id; copied */
     int n_prompt;
@@ -33,6 +47,7 @@ typedef struct engine_request {
     int top_logprobs;           /* per generated token; -1: no log-probabilities */
     int prompt_logprobs;        /* per prompt token; -1: none. Such a request does not use the prefix cache for reading. */
     int priority;               /* lower runs first; equal: first come first served */
+    engine_constraint constraint; /* zeroed: none. The engine's once engine_submit() has said STATUS_OK, otherwise still the caller's. */
     void *user;                 /* comes back in every event */
 } engine_request;
 

@@ -44,6 +44,8 @@ struct engine {
     scheduler *scheduler;
     engine_step steps[ENGINE_MAX_IN_FLIGHT]; /* in flight, oldest first */
     int n_steps;
+    uint32_t *mask_bits;  /* [ops_mask_words(vocab)] what a constraint says */
+    int32_t *mask_words;  /* likewise, packed for the message */
     engine_event *staged; /* [ENGINE_STAGED_EVENTS] on their way to the queue */
     int n_staged;
     engine_stats stats;

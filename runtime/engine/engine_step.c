@@ -16,6 +16,16 @@ static void write_begin(engine *e, const sequence *seq)
     step_plan_add_begin(&e->message, &begin);
 }
 
+/* What the next token may be; valid until the next call. */
+static step_plan_mask ask_constraint(engine *e, const sequence *seq)
+{
+    const engine_constraint *c = &seq->constraint;
+    size_t words = ops_mask_words(e->limits.vocab);
+    if (c->mask) memset(e->mask_bits, 0, words * sizeof *e->mask_bits);
+    if (!c->mask || !c->mask(c->user, e->mask_bits, words)) return (step_plan_mask){.kind = STEP_PLAN_MASK_NONE};
+    return step_plan_mask_pack(e->mask_bits, e->limits.vocab, e->mask_words);
+}
+
 /* Writes the run and returns the number of its results. */
 static int write_run(engine *e, const sequence *seq, int first_result, engine_entry *entry)
 {
@@ -35,6 +45,7 @@ static int write_run(engine *e, const sequence *seq, int first_result, engine_en
     for (int kind = 0; kind < OPS_KV_KINDS; kind++) run.blocks[kind] = seq->kv.table[kind] + seq->told_blocks;
     run.n_scores = sequence_scores(seq, seq->step_tokens, &run.score_first);
     run.targets = seq->ids + seq->computed + run.score_first + 1;
+    if (run.draws) run.mask = ask_constraint(e, seq);
     step_plan_add_run(&e->message, &run);
     entry->first_result = first_result;
     entry->n_scores = run.n_scores;
@@ -141,6 +152,7 @@ static status take_drawn(engine *e, sequence *seq, const ops_token *token, statu
     engine_finish reason;
     int32_t stop_id;
     sequence_append(seq, token->id);
+    if (seq->constraint.mask) seq->constraint.accept(seq->constraint.user, token->id);
     e->stats.generated_tokens++;
     if (seq->first_token == 0) seq->first_token = engine_now();
     STATUS_TRY(stage_token(e, seq, ENGINE_EVENT_TOKEN, token, seq->top_logprobs, detail));

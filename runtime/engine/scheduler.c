@@ -138,7 +138,7 @@ static void step_running(scheduler *s, scheduler_group *g, bool decodes)
     for (int i = 0; i < g->n_running && g->budget > 0; i++) {
         sequence *seq = g->running[i];
         int remaining = sequence_remaining(seq);
-        if (remaining == 0 || seq->step_tokens > 0 || (remaining == 1) != decodes) continue;
+        if (remaining == 0 || seq->step_tokens > 0 || (remaining == 1) != decodes || sequence_waits(seq)) continue;
         int n = claim_room(s, g, seq, remaining < g->budget ? remaining : g->budget);
         seq->step_tokens = n;
         g->budget -= n;

@@ -105,6 +105,7 @@ status sequence_create(const engine_request *r, const sequence_limits *limits, s
     s->ignore_stop = r->ignore_stop;
     s->top_logprobs = r->top_logprobs;
     s->prompt_logprobs = r->prompt_logprobs;
+    s->constraint = r->constraint;
     memcpy(s->ids, r->prompt, (size_t)r->n_prompt * sizeof *s->ids);
     s->block_tokens = limits->block_tokens;
     s->hash_key = limits->hash_key;
@@ -123,6 +124,7 @@ no_memory:
 void sequence_free(sequence *s)
 {
     if (!s) return;
+    if (s->constraint.mask) s->constraint.free(s->constraint.user);
     free(s->hashes);
     free(s->ids);
     free(s);
@@ -189,3 +191,5 @@ bool sequence_penalised(const sequence *s)
     const ops_sampling *p = &s->sampling;
     return p->presence_penalty != 0 || p->frequency_penalty != 0 || p->repetition_penalty != 1;
 }
+
+bool sequence_waits(const sequence *s) { return s->constraint.mask && s->pending > 0; }

@@ -31,6 +31,7 @@ struct sequence {
     int n_stop_ids;
     bool ignore_stop;
     int top_logprobs, prompt_logprobs;
+    engine_constraint constraint; /* owned */
 
     /* Tokens. */
     int32_t *ids;    /* [n_prompt + max_tokens] owned */
@@ -97,5 +98,7 @@ void sequence_append(sequence *s, int32_t id);
 bool sequence_ends(const sequence *s, int32_t id, engine_finish *reason, int32_t *stop_id);
 /* Whether its draws depend on the ids before. */
 bool sequence_penalised(const sequence *s);
+/* Whether it sits out steps until what it drew is read: its constraint must know each token before the next is drawn. */
+bool sequence_waits(const sequence *s);
 
 #endif

@@ -136,11 +136,14 @@ void step_plan_add_run(step_plan_message *m, const step_plan_run *r)
         [RUN_DRAWS] = r->draws,
         [RUN_DRAW_TOP] = r->draw_top,
         [RUN_GENERATED] = r->generated,
+        [RUN_MASK_KIND] = (int32_t)r->mask.kind,
+        [RUN_MASK_WORDS] = r->mask.n,
     };
     append(m, words, RUN_WORDS);
     append(m, r->tokens, (size_t)r->n_tokens);
     for (int kind = 0; kind < OPS_KV_KINDS; kind++) append(m, r->blocks[kind], (size_t)r->n_blocks);
     append(m, r->targets, (size_t)r->n_scores);
+    append(m, r->mask.words, (size_t)r->mask.n);
     if (m->failed) return;
     int32_t *row = group_row(m);
     row[GROUP_RUNS]++;

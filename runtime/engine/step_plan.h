@@ -34,6 +34,20 @@ typedef struct step_plan_begin {
     int n_ids, n_generated; /* n_ids 0: no penalty is on, the ids were not sent */
 } step_plan_begin;
 
+/* Which ids may be drawn, in the form that takes least room. */
+typedef enum step_plan_mask_kind {
+    STEP_PLAN_MASK_NONE,  /* all */
+    STEP_PLAN_MASK_ALLOW, /* ids */
+    STEP_PLAN_MASK_DENY,  /* all but ids */
+    STEP_PLAN_MASK_BITS,  /* as ops_batch.masks has it */
+} step_plan_mask_kind;
+
+typedef struct step_plan_mask {
+    step_plan_mask_kind kind;
+    int n;                /* ids, or words of bits */
+    const int32_t *words; /* [n] */
+} step_plan_mask;
+
 /* A sequence's part of the step. */
 typedef struct step_plan_run {
     int slot;
@@ -49,6 +63,7 @@ typedef struct step_plan_run {
     bool draws;            /* the last row draws a token */
     int draw_top;
     int generated;         /* tokens generated before the one drawn */
+    step_plan_mask mask;   /* of the one drawn */
 } step_plan_run;
 
 /* Bounds that the engine was opened with. */
@@ -59,6 +74,13 @@ typedef struct step_plan_limits {
     int block_tokens;
     int blocks[OPS_KV_KINDS]; /* of each pool */
 } step_plan_limits;
+
+/* ---- masks ------------------------------------------------------------------------------------------------------ */
+
+/* The mask of bits [ops_mask_words(vocab)], in `words`, which has as much room; bits past the vocabulary are ignored. In step_plan_mask.c. */
+step_plan_mask step_plan_mask_pack(const uint32_t *bits, int vocab, int32_t *words);
+/* bits [ops_mask_words(vocab)] of a mask whose ids are of the vocabulary; not for NONE. */
+void step_plan_mask_unpack(const step_plan_mask *mask, int vocab, uint32_t *bits);
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 

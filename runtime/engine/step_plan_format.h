@@ -40,7 +40,7 @@ enum {
     BEGIN_WORDS,
 };
 
-/* RUN_WORDS, then tokens, full blocks, sliding blocks, targets. */
+/* RUN_WORDS, then tokens, full blocks, sliding blocks, targets, the mask's words. */
 enum {
     RUN_SLOT,
     RUN_POSITION,
@@ -54,6 +54,8 @@ enum {
     RUN_DRAWS,
     RUN_DRAW_TOP,
     RUN_GENERATED,
+    RUN_MASK_KIND,
+    RUN_MASK_WORDS,
     RUN_WORDS,
 };
 

@@ -80,8 +80,20 @@ static bool run_head_ok(const int32_t *w, const step_plan_limits *l)
            within(w[RUN_SLIDING_FIRST], 0, w[RUN_POSITION] / l->block_tokens) && within(w[RUN_SCORES], 0, w[RUN_TOKENS]) &&
            within(w[RUN_SCORE_FIRST], 0, w[RUN_TOKENS] - w[RUN_SCORES]) && within(w[RUN_SCORE_TOP], -1, OPS_MAX_TOP_LOGPROBS) &&
            within(w[RUN_DRAWS], 0, 1) && within(w[RUN_DRAW_TOP], -1, OPS_MAX_TOP_LOGPROBS) &&
-           within(w[RUN_GENERATED], 0, l->max_model_len) &&
+           within(w[RUN_GENERATED], 0, l->max_model_len) && within(w[RUN_MASK_WORDS], 0, (int32_t)ops_mask_words(l->vocab)) &&
            !(w[RUN_DRAWS] && w[RUN_SCORE_FIRST] + w[RUN_SCORES] == w[RUN_TOKENS] && w[RUN_SCORES] > 0);
+}
+
+/* `words`: the mask's, at most as many as a mask of bits has; NULL: the message has fewer. */
+static bool mask_ok(const int32_t *w, const int32_t *words, const step_plan_limits *l)
+{
+    switch (w[RUN_MASK_KIND]) {
+    case STEP_PLAN_MASK_NONE: return words && w[RUN_MASK_WORDS] == 0;
+    case STEP_PLAN_MASK_ALLOW:
+    case STEP_PLAN_MASK_DENY: return words && w[RUN_DRAWS] && all_within(words, w[RUN_MASK_WORDS], 0, l->vocab - 1);
+    case STEP_PLAN_MASK_BITS: return words && w[RUN_DRAWS] && (size_t)w[RUN_MASK_WORDS] == ops_mask_words(l->vocab);
+    default: return false;
+    }
 }
 
 static bool read_run(step_plan_part *part, const step_plan_limits *l, step_plan_run *out)
@@ -89,7 +101,8 @@ static bool read_run(step_plan_part *part, const step_plan_limits *l, step_plan_
     const int32_t *w = take(part, RUN_WORDS);
     if (!w || !run_head_ok(w, l)) return false;
     const int32_t *tokens = take(part, w[RUN_TOKENS]), *full = take(part, w[RUN_BLOCKS]), *sliding = take(part, w[RUN_BLOCKS]);
-    const int32_t *targets = take(part, w[RUN_SCORES]);
+    const int32_t *targets = take(part, w[RUN_SCORES]), *mask = take(part, w[RUN_MASK_WORDS]);
+    if (!mask_ok(w, mask, l)) return false;
     if (!tokens || !full || !sliding || !targets || !all_within(tokens, w[RUN_TOKENS], -1, l->vocab - 1) ||
         !all_within(full, w[RUN_BLOCKS], 0, l->blocks[OPS_FULL] - 1) || !all_within(targets, w[RUN_SCORES], 0, l->vocab - 1))
         return false;
@@ -102,6 +115,7 @@ static bool read_run(step_plan_part *part, const step_plan_limits *l, step_plan_
         .first_block = w[RUN_FIRST_BLOCK], .n_blocks = w[RUN_BLOCKS], .blocks = {full, sliding}, .sliding_first = w[RUN_SLIDING_FIRST],
         .score_first = w[RUN_SCORE_FIRST], .n_scores = w[RUN_SCORES], .targets = targets, .score_top = w[RUN_SCORE_TOP],
         .draws = w[RUN_DRAWS] != 0, .draw_top = w[RUN_DRAW_TOP], .generated = w[RUN_GENERATED],
+        .mask = {(step_plan_mask_kind)w[RUN_MASK_KIND], w[RUN_MASK_WORDS], mask},
     };
     return true;
 }

@@ -28,6 +28,7 @@ struct step_runner {
     int32_t *token_ids, *positions;        /* [max_tokens] */
     int32_t *sequence_start, *slots;       /* [slots + 1], [slots] */
     ops_logit_row *rows;                   /* [max_tokens] */
+    uint32_t *masks;                       /* [slots][ops_mask_words(vocab)] */
     flight flights[MAX_IN_FLIGHT];         /* oldest first */
     int in_flight;
     flight last;                           /* retired */
@@ -52,11 +53,12 @@ status step_runner_open(world *w, model *m, const step_plan_limits *limits, int 
     r->sequence_start = malloc((slots + 1) * sizeof *r->sequence_start);
     r->slots = malloc(slots * sizeof *r->slots);
     r->rows = malloc(tokens * sizeof *r->rows);
+    r->masks = malloc(slots * ops_mask_words(limits->vocab) * sizeof *r->masks); /* touched only as far as steps need it */
     r->results = malloc(tokens * sizeof *r->results);
     bool gathers = r->groups > 1, collects = gathers && world_rank(w) == 0;
     if (gathers) r->mine = malloc(message);
     if (collects) r->all = malloc(message * (size_t)world_size(w)); /* touched only as far as steps need it */
-    if (result == STATUS_OK && (!r->token_ids || !r->positions || !r->sequence_start || !r->slots || !r->rows || !r->results ||
+    if (result == STATUS_OK && (!r->token_ids || !r->positions || !r->sequence_start || !r->slots || !r->rows || !r->masks || !r->results ||
                                 (gathers && !r->mine) || (collects && !r->all)))
         result = status_fail(detail, STATUS_MACHINE, "no memory for steps of %d tokens: lower engine.max_tokens_per_step",
                              limits->max_tokens);
@@ -74,6 +76,7 @@ void step_runner_close(step_runner *r)
     free(r->all);
     free(r->mine);
     free(r->results);
+    free(r->masks);
     free(r->rows);
     free(r->slots);
     free(r->sequence_start);
@@ -96,6 +99,15 @@ static status begin_slots(step_runner *r, step_plan_part *part, status_detail *d
     return STATUS_OK;
 }
 
+/* Adds the mask to the step; its number, 0 without one. */
+static int32_t add_mask(step_runner *r, const step_plan_mask *mask, ops_batch *batch)
+{
+    if (mask->kind == STEP_PLAN_MASK_NONE) return 0;
+    int vocab = r->limits.vocab;
+    step_plan_mask_unpack(mask, vocab, r->masks + (size_t)batch->n_masks * ops_mask_words(vocab));
+    return ++batch->n_masks;
+}
+
 /* Adds the run's tokens and logit rows to the step. */
 static void add_rows(step_runner *r, const step_plan_run *run, model_step *step)
 {
@@ -111,7 +123,8 @@ static void add_rows(step_runner *r, const step_plan_run *run, model_step *step)
     if (run->draws)
         r->rows[step->n_logit_rows++] = (ops_logit_row){.row = first + run->n_tokens - 1, .slot = run->slot,
                                                         .position = run->position + run->n_tokens, .target = -1,
-                                                        .top = run->draw_top, .generated = run->generated};
+                                                        .top = run->draw_top, .generated = run->generated,
+                                                        .mask = add_mask(r, &run->mask, batch)};
     r->slots[batch->n_sequences] = run->slot;
     batch->n_tokens += run->n_tokens;
     r->sequence_start[++batch->n_sequences] = batch->n_tokens;
@@ -143,7 +156,8 @@ status step_runner_launch(step_runner *r, const step_plan *plan, status_detail *
         return status_fail(detail, STATUS_INTERNAL, "step %llu was launched while %d are in flight", (unsigned long long)plan->step,
                            r->in_flight);
     model_step step = {
-        .batch = {.token_ids = r->token_ids, .positions = r->positions, .sequence_start = r->sequence_start, .slots = r->slots},
+        .batch = {.token_ids = r->token_ids, .positions = r->positions, .sequence_start = r->sequence_start, .slots = r->slots,
+                  .masks = r->masks},
         .logit_rows = r->rows,
         .max_group_tokens = plan->max_group_tokens,
     };

@@ -1,56 +1,47 @@
-/* A running call of /v1/chat/completions. Internal to chat*.c: chat_endpoint.c starts it, chat_choice.c turns tokens into pieces of text,
- * chat_stream.c and chat_response.c write them out. */
+/* A running call of /v1/chat/completions. Internal to chat*.c: chat_endpoint.c starts it, chat_choice.c turns messages into reasoning,
+ * content and calls, chat_stream.c and chat_response.c write them out. */
 #ifndef RUNTIME_SERVER_CHAT_H
 #define RUNTIME_SERVER_CHAT_H
 
-#include "runtime/server/generation.h"
 #include "runtime/server/logprobs.h"
-#include "runtime/text/harmony.h"
+#include "runtime/server/message_choice.h"
 
 typedef enum chat_field { CHAT_REASONING, CHAT_CONTENT, CHAT_FIELDS } chat_field;
 
 typedef struct chat_call {
-    char id[32];      /* "call_..." */
+    char id[MESSAGE_CHOICE_CALL_ID];
     char *name;       /* owned */
     buffer arguments; /* not streaming only */
 } chat_call;
 
 /* One choice. */
 typedef struct chat_choice {
-    sequence base; /* first */
-    harmony_parser *parser;
-    bool parsed;              /* the assistant's turn is over: what an ignore_eos request generates beyond is not read */
+    message_choice base; /* first */
     /* the message being received */
-    bool open, is_call;
     chat_field field;
-    bool separator;           /* before its first text: an earlier message filled the same field */
-    stop_match stop;          /* over the text of a content message */
+    bool separator;      /* before its first text: an earlier message filled the same field */
     /* what came so far */
-    bool seen[CHAT_FIELDS];
+    bool seen[CHAT_FIELDS];    /* a message for it has begun */
+    bool filled[CHAT_FIELDS];  /* and has had text */
     buffer texts[CHAT_FIELDS]; /* not streaming only */
     chat_call *calls;
     int n_calls;
-    json_writer logprobs;     /* entries that are not sent yet */
+    json_writer logprobs;      /* entries that are not sent yet */
     bool role_sent;
-    bool failed;              /* memory ended */
 } chat_choice;
 
 typedef struct chat_generation {
-    generation base; /* first */
-    json_t *tools;       /* what `names` borrow from; NULL: none */
-    const char **names;  /* owned array */
-    size_t n_names;
+    message_generation base; /* first */
     bool include_reasoning;
+    bool named; /* the request names the function: its call is no "tool_calls" */
 } chat_generation;
 
 extern const generation_entries chat_entries;
 
 /* chat_choice.c */
-bool chat_choice_open(sequence *q);
+extern const message_sink chat_choice_sink;
 void chat_choice_close(sequence *q);
 void chat_choice_token(sequence *q, const ops_token *token, bool stop);
-/* The last texts; after it nothing more comes. */
-void chat_choice_finish(chat_choice *c);
 const char *chat_choice_finish_reason(const chat_choice *c);
 
 /* chat_stream.c: one event each. */

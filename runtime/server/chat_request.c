@@ -1,10 +1,12 @@
 #include "runtime/server/chat_request.h"
 
+#include "runtime/server/constraint.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 /* Efforts the model does not know are mapped to the nearest it does; "none" cannot be said in its prompt. */
-static bool parse_effort(const json_fields *f, const char *key, chat_request *out)
+bool chat_request_effort(const json_fields *f, const char *key, chat_request *out)
 {
     static const struct {
         const char *name;
@@ -36,17 +38,22 @@ static bool is_date(const char *text)
     return true;
 }
 
+bool chat_request_date(const json_fields *f, chat_request *out)
+{
+    if (!json_fields_string(f, "current_date", &out->date, NULL)) return false;
+    return !out->date || is_date(out->date) ? true : json_fields_fail(f, "current_date", "a date as YYYY-MM-DD is expected.");
+}
+
 static bool parse_prompt_fields(const json_fields *f, chat_request *out)
 {
     const json_t *template_args = NULL;
     if (!json_fields_array(f, "messages", &out->messages) || !json_fields_object(f, "chat_template_kwargs", &template_args)) return false;
     if (!json_array_size(out->messages)) return json_fields_fail(f, "messages", "at least one message is required.");
     json_fields g = {template_args, "chat_template_kwargs", f->error};
-    if (template_args && !parse_effort(&g, "reasoning_effort", out)) return false;
-    if (!parse_effort(f, "reasoning_effort", out) || !json_fields_string(f, "current_date", &out->date, NULL)) return false;
-    if (out->date && !is_date(out->date)) return json_fields_fail(f, "current_date", "a date as YYYY-MM-DD is expected.");
+    if (template_args && !chat_request_effort(&g, "reasoning_effort", out)) return false;
+    if (!chat_request_effort(f, "reasoning_effort", out) || !chat_request_date(f, out)) return false;
     if (!json_fields_bool(f, "add_generation_prompt", &out->add_generation_prompt)) return false;
-    return chat_tools_parse(f, out);
+    return chat_tools_parse(f, CHAT_TOOLS_NESTED, out) && chat_tools_format(f, CHAT_TOOLS_NESTED, out);
 }
 
 static bool parse_logprobs(const json_fields *f, chat_request *out)
@@ -69,16 +76,16 @@ static bool parse_max_tokens(const json_fields *f, sampling_params *out)
 
 static bool parse_body(const json_fields *f, const request_limits *limits, chat_request *out)
 {
-    static const char *const unsupported[] = {"echo", "continue_final_message", "audio", NULL};
+    static const char *const unsupported[] = {"echo", "continue_final_message", "audio", "chat_template", NULL};
     return json_fields_string(f, "model", &out->model, NULL) && sampling_params_refuse(f, unsupported) &&
-           json_fields_bool(f, "include_reasoning", &out->include_reasoning) && parse_prompt_fields(f, out) && parse_logprobs(f, out) &&
+           json_fields_bool(f, "include_reasoning", &out->include_reasoning) && json_fields_bool(f, "parallel_tool_calls", &out->parallel_calls) && parse_prompt_fields(f, out) && parse_logprobs(f, out) &&
            sampling_params_parse(f, limits, &out->params) && parse_max_tokens(f, &out->params) &&
            sampling_params_check_length(&out->params, limits->max_model_len, f->error);
 }
 
 bool chat_request_parse(json_t *body, const request_limits *limits, chat_request *out, api_error *error)
 {
-    chat_request request = {.body = body, .include_reasoning = true, .add_generation_prompt = true};
+    chat_request request = {.body = body, .include_reasoning = true, .parallel_calls = true, .add_generation_prompt = true};
     json_fields f = {body, "", error};
     if (!parse_body(&f, limits, &request)) {
         chat_request_free(&request);
@@ -90,9 +97,11 @@ bool chat_request_parse(json_t *body, const request_limits *limits, chat_request
 
 void chat_request_free(chat_request *r)
 {
+    constraint_release(r->constraint);
     sampling_params_free(&r->params);
     free(r->tools.items);
     free(r->tools.names);
+    free(r->tools.strict);
     json_decref(r->body);
     *r = (chat_request){0};
 }

@@ -26,13 +26,13 @@ static void write_calls(const chat_choice *c, json_writer *w)
 
 static void write_choice(const chat_choice *c, bool include_reasoning, json_writer *w)
 {
-    json_write_format(w, "{\"index\":%d,\"message\":{\"role\":\"assistant\"", c->base.index);
+    json_write_format(w, "{\"index\":%d,\"message\":{\"role\":\"assistant\"", c->base.base.index);
     write_text_field(c, CHAT_CONTENT, "content", true, w);
     write_text_field(c, CHAT_REASONING, "reasoning", include_reasoning, w);
     write_text_field(c, CHAT_REASONING, "reasoning_content", include_reasoning, w);
     write_calls(c, w);
     json_write_raw(w, ",\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null},\"logprobs\":");
-    if (c->base.owner->top_logprobs >= 0 && include_reasoning) {
+    if (c->base.base.owner->top_logprobs >= 0 && include_reasoning) {
         json_write_raw(w, "{\"content\":[");
         json_write_bytes(w, c->logprobs.text.data, c->logprobs.text.size);
         json_write_raw(w, "]}");
@@ -40,9 +40,9 @@ static void write_choice(const chat_choice *c, bool include_reasoning, json_writ
         json_write_raw(w, "null");
     }
     json_write_format(w, ",\"finish_reason\":\"%s\"", chat_choice_finish_reason(c));
-    generation_write_stop_reason(&c->base, w);
+    generation_write_stop_reason(&c->base.base, w);
     json_write_raw(w, "}");
-    w->failed |= c->failed || c->logprobs.failed;
+    w->failed |= c->base.failed || c->logprobs.failed;
 }
 
 void chat_response_done(generation *g)
@@ -57,6 +57,7 @@ void chat_response_done(generation *g)
     }
     json_write_raw(w, "],\"service_tier\":null,\"system_fingerprint\":null");
     generation_write_usage(g, NULL, w);
-    json_write_raw(w, ",\"prompt_logprobs\":null}");
+    generation_write_prompt_logprobs(g->sequences[0], w);
+    json_write_raw(w, "}");
     generation_reply(g);
 }

@@ -3,16 +3,16 @@
 
 static json_writer *begin_event(chat_choice *c)
 {
-    generation *g = c->base.owner;
+    generation *g = c->base.base.owner;
     json_write_raw(&g->out, "data: {");
     generation_write_head(g, "chat.completion.chunk", &g->out);
-    json_write_format(&g->out, ",\"choices\":[{\"index\":%d,\"delta\":{", c->base.index);
+    json_write_format(&g->out, ",\"choices\":[{\"index\":%d,\"delta\":{", c->base.base.index);
     return &g->out;
 }
 
 static void end_event(chat_choice *c, const char *finish_reason)
 {
-    generation *g = c->base.owner;
+    generation *g = c->base.base.owner;
     json_writer *w = &g->out;
     json_write_raw(w, "},\"logprobs\":");
     if (c->logprobs.text.size) {
@@ -26,11 +26,11 @@ static void end_event(chat_choice *c, const char *finish_reason)
     }
     json_write_raw(w, ",\"finish_reason\":");
     json_write_text(w, finish_reason);
-    if (finish_reason) generation_write_stop_reason(&c->base, w);
+    if (finish_reason) generation_write_stop_reason(&c->base.base, w);
     json_write_raw(w, "}]");
-    if (g->params.continuous_usage) generation_write_usage(g, &c->base, w);
+    if (g->params.continuous_usage) generation_write_usage(g, &c->base.base, w);
     json_write_raw(w, "}\n\n");
-    w->failed |= c->failed;
+    w->failed |= c->base.failed;
     generation_send(g);
 }
 

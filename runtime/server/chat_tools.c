@@ -1,4 +1,4 @@
-/* tools, tool_choice and response_format of a chat request. */
+/* tools, tool_choice and response_format of a request, in the forms of both APIs. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,22 +17,30 @@ bool chat_request_function_name(const char *name)
     return size >= 1 && size <= 128;
 }
 
-static bool parse_tool(const json_t *value, size_t index, harmony_tool *out, api_error *error)
+/* The object that says more than "type": the same one, or the one under `key`. `path` has room for both names. */
+static bool open_inner(const json_fields *outer, chat_tools_form form, const char *key, char path[96], json_fields *out)
 {
-    char path[64], inner[80];
+    const json_t *inner = outer->object;
+    if (form == CHAT_TOOLS_NESTED && !json_fields_object(outer, key, &inner)) return false;
+    if (form == CHAT_TOOLS_NESTED && inner == outer->object) return json_fields_fail(outer, key, "is required.");
+    snprintf(path, 96, "%.64s%s%.30s", outer->path, form == CHAT_TOOLS_NESTED ? "." : "", form == CHAT_TOOLS_NESTED ? key : "");
+    *out = (json_fields){inner, path, outer->error};
+    return true;
+}
+
+static bool parse_tool(const json_t *value, size_t index, chat_tools_form form, harmony_tool *out, bool *strict, api_error *error)
+{
+    char path[64], inner[96];
     snprintf(path, sizeof path, "tools[%zu]", index);
-    snprintf(inner, sizeof inner, "%s.function", path);
-    json_fields f = {value, path, error};
+    json_fields f = {value, path, error}, g;
     if (!json_is_object(value)) return json_fields_fail(&f, "", "an object is expected.");
     const char *type = NULL;
-    const json_t *function = NULL;
-    if (!json_fields_string(&f, "type", &type, NULL) || !json_fields_object(&f, "function", &function)) return false;
+    if (!json_fields_string(&f, "type", &type, NULL)) return false;
     if (type && strcmp(type, "function")) return json_fields_fail(&f, "type", "only \"function\" is supported, not \"%.40s\".", type);
-    if (!function) return json_fields_fail(&f, "function", "is required.");
-    json_fields g = {function, inner, error};
+    if (!open_inner(&f, form, "function", inner, &g)) return false;
     const json_t *parameters = NULL;
     if (!json_fields_string(&g, "name", &out->name, NULL) || !json_fields_string(&g, "description", &out->description, NULL) ||
-        !json_fields_object(&g, "parameters", &parameters))
+        !json_fields_object(&g, "parameters", &parameters) || !json_fields_bool(&g, "strict", strict))
         return false;
     if (!out->name) return json_fields_fail(&g, "name", "is required.");
     if (!chat_request_function_name(out->name))
@@ -41,19 +49,22 @@ static bool parse_tool(const json_t *value, size_t index, harmony_tool *out, api
     return true;
 }
 
-static bool parse_tools(const json_fields *body, chat_tools *out)
+static bool parse_tools(const json_fields *body, chat_tools_form form, chat_tools *out)
 {
     const json_t *tools = NULL;
     if (!json_fields_array(body, "tools", &tools)) return false;
     if (!tools) return true;
     size_t n = json_array_size(tools);
+    if (!n && form == CHAT_TOOLS_FLAT) return true; /* as its clients say "none" */
     if (!n) return json_fields_fail(body, "tools", "an array with at least one tool is expected; leave the field out to use none.");
     if (n > MAX_TOOLS) return json_fields_fail(body, "tools", "at most %d tools are allowed.", MAX_TOOLS);
+    out->form = form;
     out->items = calloc(n, sizeof *out->items);
     out->names = calloc(n, sizeof *out->names);
-    if (!out->items || !out->names) return api_error_set(body->error, 500, NULL, "Out of memory.");
+    out->strict = calloc(n, sizeof *out->strict);
+    if (!out->items || !out->names || !out->strict) return api_error_set(body->error, 500, NULL, "Out of memory.");
     for (size_t i = 0; i < n; i++) {
-        if (!parse_tool(json_array_get(tools, i), i, &out->items[i], body->error)) return false;
+        if (!parse_tool(json_array_get(tools, i), i, form, &out->items[i], &out->strict[i], body->error)) return false;
         out->names[i] = out->items[i].name;
     }
     out->n = n;
@@ -61,24 +72,25 @@ static bool parse_tools(const json_fields *body, chat_tools *out)
     return true;
 }
 
-static bool parse_named_choice(const json_fields *body, const json_t *choice, const chat_tools *tools)
+static bool parse_named_choice(const json_fields *body, const json_t *choice, chat_tools_form form, chat_tools *tools)
 {
-    json_fields f = {choice, "tool_choice", body->error};
-    const json_t *function = NULL;
+    json_fields f = {choice, "tool_choice", body->error}, g;
+    char inner[96];
     const char *name = NULL, *type = NULL;
-    if (!json_fields_string(&f, "type", &type, NULL) || !json_fields_object(&f, "function", &function)) return false;
-    if (!type || strcmp(type, "function") || !function)
-        return json_fields_fail(body, "tool_choice", "an object must be {\"type\": \"function\", \"function\": {\"name\": ...}}.");
-    json_fields g = {function, "tool_choice.function", body->error};
+    if (!json_fields_string(&f, "type", &type, NULL)) return false;
+    if (!type || strcmp(type, "function"))
+        return json_fields_fail(body, "tool_choice", "an object must be {\"type\": \"function\", %s}; \"%.40s\" is not supported.",
+                                form == CHAT_TOOLS_FLAT ? "\"name\": ..." : "\"function\": {\"name\": ...}", type ? type : "");
+    if (!open_inner(&f, form, "function", inner, &g)) return false;
     if (!json_fields_string(&g, "name", &name, NULL)) return false;
     if (!name) return json_fields_fail(&g, "name", "is required.");
-    for (size_t i = 0; i < tools->n; i++)
-        if (!strcmp(tools->names[i], name))
-            return api_error_set(body->error, 501, "tool_choice", "tool_choice with a named function is not supported yet; use \"auto\".");
+    tools->choice = CHAT_CHOICE_NAMED;
+    for (tools->named = 0; tools->named < tools->n; tools->named++)
+        if (!strcmp(tools->names[tools->named], name)) return true;
     return json_fields_fail(&g, "name", "\"%.128s\" is not among the tools.", name);
 }
 
-static bool parse_choice(const json_fields *body, chat_tools *tools)
+static bool parse_choice(const json_fields *body, chat_tools_form form, chat_tools *tools)
 {
     const json_t *choice = json_fields_get(body, "tool_choice");
     if (!choice) return true;
@@ -87,22 +99,28 @@ static bool parse_choice(const json_fields *body, chat_tools *tools)
         tools->offered = false;
         return true;
     }
+    if (!tools->n && form == CHAT_TOOLS_FLAT && !strcmp(word, "auto")) return true;
     if (!tools->n) return json_fields_fail(body, "tool_choice", "is only allowed together with tools.");
     if (!strcmp(word, "auto")) return true;
-    if (json_is_object(choice)) return parse_named_choice(body, choice, tools);
-    if (!strcmp(word, "required"))
-        return api_error_set(body->error, 501, "tool_choice", "tool_choice \"required\" is not supported yet; use \"auto\".");
+    if (json_is_object(choice)) return parse_named_choice(body, choice, form, tools);
+    if (!strcmp(word, "required")) {
+        tools->choice = CHAT_CHOICE_REQUIRED;
+        return true;
+    }
     return json_fields_fail(body, "tool_choice", "\"none\", \"auto\", \"required\" or a named function is expected.");
 }
 
-static bool parse_format(const json_fields *body, chat_request *out)
+bool chat_tools_format(const json_fields *owner, chat_tools_form form, chat_request *out)
 {
-    const json_t *format = NULL, *schema = NULL;
-    const char *type = NULL;
-    if (!json_fields_object(body, "response_format", &format)) return false;
+    const char *key = form == CHAT_TOOLS_FLAT ? "format" : "response_format", *type = NULL, *text = NULL;
+    const json_t *format = NULL, *inner = NULL;
+    char path[64], deeper[96];
+    out->tools.form = form;
+    if (!json_fields_object(owner, key, &format)) return false;
     if (!format) return true;
-    json_fields f = {format, "response_format", body->error};
-    if (!json_fields_string(&f, "type", &type, NULL) || !json_fields_object(&f, "json_schema", &schema)) return false;
+    json_fields_path(owner, key, path, sizeof path);
+    json_fields f = {format, path, owner->error}, g;
+    if (!json_fields_string(&f, "type", &type, NULL)) return false;
     if (!type) return json_fields_fail(&f, "type", "is required.");
     if (!strcmp(type, "text")) return true;
     if (!strcmp(type, "json_object")) {
@@ -111,18 +129,14 @@ static bool parse_format(const json_fields *body, chat_request *out)
     }
     if (strcmp(type, "json_schema"))
         return json_fields_fail(&f, "type", "\"text\", \"json_object\" or \"json_schema\" is expected, not \"%.40s\".", type);
-    if (!schema) return json_fields_fail(&f, "json_schema", "is required with type \"json_schema\".");
-    json_fields g = {schema, "response_format.json_schema", body->error};
-    const char *text = NULL;
-    const json_t *inner = NULL;
-    if (!json_fields_string(&g, "name", &text, NULL) || !json_fields_string(&g, "description", &text, NULL) ||
-        !json_fields_object(&g, "schema", &inner))
+    if (!open_inner(&f, form, "json_schema", deeper, &g) || !json_fields_string(&g, "name", &text, NULL) ||
+        !json_fields_string(&g, "description", &text, NULL) || !json_fields_object(&g, "schema", &inner))
         return false;
-    out->schema_format = schema;
+    out->schema_format = g.object;
     return true;
 }
 
-bool chat_tools_parse(const json_fields *body, chat_request *out)
+bool chat_tools_parse(const json_fields *body, chat_tools_form form, chat_request *out)
 {
-    return parse_tools(body, &out->tools) && parse_choice(body, &out->tools) && parse_format(body, out);
+    return parse_tools(body, form, &out->tools) && parse_choice(body, form, &out->tools);
 }

@@ -13,6 +13,7 @@ typedef struct completion_choice {
     buffer text;             /* not sent yet; not streaming: the whole answer */
     logprobs_lists logprobs; /* not sent yet */
     bool begun;              /* the echo has been put into text */
+    double likelihood;       /* sum of the tokens' log-probabilities, where they are known */
     size_t characters;       /* of text so far, held back ones included */
     int n_scored;            /* prompt tokens in logprobs */
     bool failed;             /* memory ended */
@@ -21,6 +22,8 @@ typedef struct completion_choice {
 typedef struct completion_generation {
     generation base; /* first */
     bool echo;
+    int logprobs; /* top log-probabilities in the answer; -1: none */
+    int shown;    /* choices of each prompt in the answer: the likeliest */
 } completion_generation;
 
 /* completion_choice.c */

@@ -10,9 +10,10 @@ static void count_characters(completion_choice *c, const char *text, size_t size
 static void add_logprobs(completion_choice *c, const ops_token *token, bool scored)
 {
     const generation *g = c->base.owner;
-    if (g->top_logprobs < 0) return;
+    int wanted = ((const completion_generation *)g)->logprobs;
+    if (wanted < 0) return;
     logprobs_style style = {g->server->tokenizer, g->params.tokens_as_ids};
-    logprobs_add(&style, token, scored, g->top_logprobs, c->characters, &c->logprobs);
+    logprobs_add(&style, token, scored, wanted, c->characters, &c->logprobs);
 }
 
 /* The bytes of a prompt's token, into the text as it stands. */
@@ -81,6 +82,7 @@ void completion_choice_token(sequence *q, const ops_token *token, bool stop)
     size_t size;
     begin(c);
     add_logprobs(c, token, true);
+    if (g->top_logprobs >= 0) c->likelihood += (double)token->logprob;
     const char *bytes = tokenizer_bytes(t, token->id, &size);
     bool silent = (stop && !g->params.include_stop) || (g->params.skip_special && tokenizer_is_special(t, token->id));
     if (bytes && !silent) {

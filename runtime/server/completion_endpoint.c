@@ -3,6 +3,7 @@
 
 #include "runtime/server/completion.h"
 #include "runtime/server/completion_request.h"
+#include "runtime/server/constraint.h"
 #include "runtime/server/json_body.h"
 
 static void finish(sequence *q)
@@ -43,6 +44,7 @@ static bool encode_prompt(const server *s, const json_t *prompt, const sampling_
         status result = tokenizer_encode(s->tokenizer, json_string_value(prompt), json_string_length(prompt), out, &detail);
         if (result != STATUS_OK) return api_error_from(error, result, &detail);
     }
+    sampling_params_truncate(params, out);
     return generation_check_prompt(s, out->count, params, "prompt", error);
 }
 
@@ -50,12 +52,13 @@ static completion_generation *make_generation(const server *s, completion_reques
 {
     completion_generation *g = calloc(1, sizeof *g);
     id_list *prompts = calloc((size_t)request->n_prompts, sizeof *prompts);
-    bool good = g && prompts ? true : api_error_set(error, 500, NULL, "Out of memory.");
+    bool good = g && prompts ? constraint_of_text(s, &request->params, &g->base.constraint, error) : api_error_set(error, 500, NULL, "Out of memory.");
     for (int i = 0; good && i < request->n_prompts; i++)
         good = encode_prompt(s, request->prompts[i], &request->params, &prompts[i], error);
     if (!good) {
         for (int i = 0; prompts && i < request->n_prompts; i++) id_list_free(&prompts[i]);
         free(prompts);
+        if (g) constraint_release(g->base.constraint);
         free(g);
         return NULL;
     }
@@ -64,7 +67,9 @@ static completion_generation *make_generation(const server *s, completion_reques
     request->params = (sampling_params){0};
     g->base.prompts = prompts;
     g->base.n_prompts = request->n_prompts;
-    g->base.top_logprobs = request->logprobs;
+    g->logprobs = request->logprobs;
+    g->shown = request->shown;
+    g->base.top_logprobs = request->shown < g->base.params.n && request->logprobs < 0 ? 0 : request->logprobs; /* the likeliest must be known */
     g->base.prompt_logprobs = request->echo ? request->logprobs : -1;
     g->echo = request->echo;
     return g;

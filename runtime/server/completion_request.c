@@ -39,14 +39,16 @@ static bool parse_prompts(const json_fields *f, const request_limits *limits, co
     return true;
 }
 
-/* The format of an answer belongs to a conversation; only "text" says nothing here. */
-static bool refuse_format(const json_fields *f)
+/* best_of: as many choices are generated, and those are shown whose tokens have the highest log-probability on average. */
+static bool parse_best(const json_fields *f, completion_request *out)
 {
-    const json_t *format = NULL;
-    if (!json_fields_object(f, "response_format", &format)) return false;
-    const char *type = json_string_value(json_object_get(format, "type"));
-    if (!format || (type && !strcmp(type, "text"))) return true;
-    return api_error_set(f->error, 501, "response_format", "response_format is not supported here; use /v1/chat/completions.");
+    int64_t best = out->params.n;
+    if (!json_fields_int(f, "best_of", 1, SAMPLING_PARAMS_MAX_N, &best)) return false;
+    if (best < out->params.n) return json_fields_fail(f, "best_of", "must not be less than n, which is %d.", out->params.n);
+    if (best > out->params.n && out->params.stream) return json_fields_fail(f, "best_of", "more than n is not available when stream is true.");
+    out->shown = out->params.n;
+    out->params.n = (int)best;
+    return true;
 }
 
 static bool parse_body(const json_fields *f, const request_limits *limits, completion_request *out)
@@ -55,12 +57,12 @@ static bool parse_body(const json_fields *f, const request_limits *limits, compl
     int64_t logprobs = -1;
     if (!json_fields_string(f, "model", &out->model, NULL) || !sampling_params_refuse(f, unsupported) || !parse_prompts(f, limits, out) ||
         !json_fields_bool(f, "echo", &out->echo) || !json_fields_int(f, "logprobs", 0, OPS_MAX_TOP_LOGPROBS, &logprobs) ||
-        !sampling_params_parse(f, limits, &out->params))
+        !sampling_params_parse(f, limits, &out->params) || !parse_best(f, out))
         return false;
     out->logprobs = (int)logprobs;
     /* absent: the API's 16; null: as many as fit, as vLLM has it */
     out->params.max_tokens = json_object_get(f->object, "max_tokens") ? -1 : 16;
-    if (!refuse_format(f) || !json_fields_int(f, "max_tokens", 0, INT32_MAX, &out->params.max_tokens)) return false;
+    if (!structured_output_format(f, &out->params.structured) || !json_fields_int(f, "max_tokens", 0, INT32_MAX, &out->params.max_tokens)) return false;
     if (!sampling_params_check_length(&out->params, limits->max_model_len, f->error)) return false;
     if ((int64_t)out->n_prompts * out->params.n > COMPLETION_MAX_SEQUENCES)
         return json_fields_fail(f, "n", "prompts times n may be at most %d.", COMPLETION_MAX_SEQUENCES);

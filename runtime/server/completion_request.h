@@ -10,7 +10,8 @@ enum { COMPLETION_MAX_SEQUENCES = 4096 };
 typedef struct completion_request {
     json_t *body;          /* owned; `prompts` borrow from it */
     const char *model;     /* NULL: not given */
-    sampling_params params;
+    sampling_params params; /* n: choices to generate for each prompt */
+    int shown;             /* and how many of them the answer holds: the likeliest (best_of) */
     const json_t **prompts; /* owned array; each a string, or an array of ids of the vocabulary (not empty) */
     int n_prompts;
     bool echo;

@@ -6,6 +6,9 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "runtime/server/constraint.h"
+#include "runtime/server/logprobs.h"
+
 /* Sequences of one call that may be in the engine at the same time; the rest follow as these finish, so that a call with thousands of
  * prompts neither fills the queue nor keeps others from getting in between. */
 enum { MAX_IN_FLIGHT = 256 };
@@ -38,11 +41,13 @@ static void free_generation(generation *g)
     for (int i = 0; g->sequences && i < g->n_sequences; i++) {
         if (!g->sequences[i]) continue;
         g->entries->close_sequence(g->sequences[i]);
+        json_write_free(&g->sequences[i]->prompt_logprobs);
         free(g->sequences[i]);
     }
     free(g->sequences);
     for (int i = 0; i < g->n_prompts; i++) id_list_free(&g->prompts[i]);
     free(g->prompts);
+    constraint_release(g->constraint);
     sampling_params_free(&g->params);
     g->entries->close(g);
     json_write_free(&g->out);
@@ -64,10 +69,13 @@ static void leave_waiting(generation *g)
     g->waits = false;
 }
 
+static bool wanted(const generation *g) { return g->exchange || g->keep; }
+
 static void client_gone(void *user)
 {
     generation *g = user;
     g->exchange = NULL;
+    if (g->keep) return;
     cancel_all(g);
     if (!g->waits) return; /* its last FINISH frees it */
     leave_waiting(g);
@@ -76,20 +84,30 @@ static void client_gone(void *user)
 
 void generation_fail(generation *g, const api_error *error)
 {
-    http_exchange *x = g->exchange;
-    if (!x) return;
-    g->exchange = NULL;
+    if (!wanted(g)) return;
     cancel_all(g);
-    if (!g->params.stream || !g->n_submitted) {
-        routes_reply_error(x, error);
-        return;
-    }
+    bool streaming = g->params.stream && g->n_submitted;
     json_write_clear(&g->out);
-    json_write_raw(&g->out, "data: ");
-    api_error_write(&g->out, error);
-    json_write_raw(&g->out, "\n\ndata: [DONE]\n\n");
-    http_exchange_write(x, g->out.text.data, g->out.text.size);
-    http_exchange_end(x);
+    if (g->entries->failed && (streaming || g->keep)) {
+        g->entries->failed(g, error);
+    } else if (streaming) {
+        json_write_raw(&g->out, "data: ");
+        api_error_write(&g->out, error);
+        json_write_raw(&g->out, "\n\n");
+        generation_end_stream(g);
+    } else {
+        http_exchange *x = g->exchange;
+        g->exchange = NULL;
+        routes_reply_error(x, error);
+    }
+    g->keep = false;
+}
+
+void generation_cancel(generation *g)
+{
+    cancel_all(g);
+    g->keep = false;
+    if (g->exchange) generation_close_stream(g);
 }
 
 /* ---- submission ------------------------------------------------------------------------------------------------- */
@@ -125,11 +143,19 @@ static status submit(generation *g, sequence *q, status_detail *detail)
     r.max_tokens = max_tokens_of(g, prompt);
     r.sampling.seed = g->seed + (uint64_t)(q->index % g->params.n);
     r.top_logprobs = g->top_logprobs;
-    r.prompt_logprobs = g->prompt_logprobs;
+    r.prompt_logprobs = g->prompt_logprobs > g->params.prompt_logprobs ? g->prompt_logprobs : g->params.prompt_logprobs;
     r.priority = g->params.priority;
     for (int i = 0; i < g->params.n_stop_ids; i++) add_stop_id(&r, g->params.stop_ids[i]);
     for (int i = 0; !g->params.ignore_eos && i < g->server->n_stop_ids; i++) add_stop_id(&r, g->server->stop_ids[i]);
-    STATUS_TRY(engine_submit(g->server->engine, &r, &q->id, detail));
+    if (g->constraint) {
+        if (!constraint_open(g->constraint, &r.constraint)) return status_fail(detail, STATUS_INTERNAL, "no memory for a constrained answer");
+        r.sampling.min_tokens = 0; /* the constraint sees to it: what must end may end before */
+    }
+    status result = engine_submit(g->server->engine, &r, &q->id, detail);
+    if (result != STATUS_OK) {
+        if (r.constraint.mask) r.constraint.free(r.constraint.user);
+        return result;
+    }
     q->live = true;
     g->n_live++;
     return STATUS_OK;
@@ -177,7 +203,7 @@ void generation_retry(server *s)
         list = g->next_waiting;
         g->waits = false;
         if (!pump(g, &error)) generation_fail(g, &error);
-        if (!g->exchange && !g->n_live) free_generation(g);
+        if (!wanted(g) && !g->n_live) free_generation(g);
     }
 }
 
@@ -197,15 +223,23 @@ static bool make_sequences(generation *g)
     return g->sequences != NULL;
 }
 
-/* The client's X-Request-Id when it is harmless, otherwise a random one. */
+static bool is_harmless(const char *text, size_t size)
+{
+    bool good = size > 0 && size <= 128;
+    for (size_t i = 0; good && i < size; i++) {
+        char c = text[i];
+        good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
+    }
+    return good;
+}
+
+/* The client's X-Request-Id, or its request_id, when it is harmless, otherwise a random one. An id that can be asked for later is always random:
+ * nobody else's can be taken over. */
 static void make_id(generation *g, const http_head *head)
 {
     http_slice given = http_head_find(head, "x-request-id");
-    bool good = given.size > 0 && given.size <= 128;
-    for (size_t i = 0; good && i < given.size; i++) {
-        char c = given.data[i];
-        good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
-    }
+    if (!is_harmless(given.data, given.size)) given = (http_slice){g->params.request_id, strlen(g->params.request_id)};
+    bool good = !g->entries->own_id && is_harmless(given.data, given.size);
     char random[33];
     generation_random_hex(random, 32);
     snprintf(g->id, sizeof g->id, "%s%.*s", g->entries->id_prefix, good ? (int)given.size : 32, good ? given.data : random);
@@ -228,16 +262,19 @@ void generation_begin(const route_call *call, void *prepared)
     http_exchange_header(call->exchange, "X-Request-Id", g->id + strlen(g->entries->id_prefix));
     if (!good) {
         cancel_all(g);
+        g->keep = false;
         routes_reply_error(call->exchange, &error);
         if (!g->n_live) free_generation(g);
         return;
     }
     g->exchange = call->exchange;
     http_exchange_watch(g->exchange, client_gone, g);
-    if (!g->params.stream) return;
-    http_exchange_header(g->exchange, "Cache-Control", "no-cache");
-    http_exchange_header(g->exchange, "X-Accel-Buffering", "no"); /* nginx: pass each event on at once */
-    http_exchange_begin(g->exchange, 200, "text/event-stream; charset=utf-8");
+    if (g->params.stream) {
+        http_exchange_header(g->exchange, "Cache-Control", "no-cache");
+        http_exchange_header(g->exchange, "X-Accel-Buffering", "no"); /* nginx: pass each event on at once */
+        http_exchange_begin(g->exchange, 200, "text/event-stream; charset=utf-8");
+    }
+    if (g->entries->begun) g->entries->begun(g);
 }
 
 /* ---- the way back ----------------------------------------------------------------------------------------------- */
@@ -270,6 +307,17 @@ static void take_token(sequence *q, const ops_token *token, double now)
     g->entries->token(q, token, is_stop_id(g, token->id));
 }
 
+static void take_prompt_token(sequence *q, const ops_token *token)
+{
+    generation *g = q->owner;
+    logprobs_style style = {g->server->tokenizer, g->params.tokens_as_ids};
+    if (g->params.prompt_logprobs >= 0) logprobs_add_prompt(&style, token, g->params.prompt_logprobs, &q->prompt_logprobs);
+    if (g->prompt_logprobs < 0) return;
+    ops_token wanted = *token;
+    if (wanted.n_top > g->prompt_logprobs) wanted.n_top = g->prompt_logprobs;
+    g->entries->prompt_token(q, &wanted);
+}
+
 static void take_finish(sequence *q, const engine_event *event)
 {
     generation *g = q->owner;
@@ -282,25 +330,28 @@ static void take_finish(sequence *q, const engine_event *event)
     q->n_cached = event->n_cached;
     metrics_finish(&g->server->metrics, event, q->finish, max_tokens_of(g, &g->prompts[q->index / g->params.n]), g->params.n);
     api_error error;
-    if (g->exchange && q->finish == ENGINE_FINISH_CANCELLED) {
+    if (wanted(g) && q->finish == ENGINE_FINISH_CANCELLED) {
         api_error_set(&error, 503, NULL, "The server is shutting down; the answer was cut off.");
         generation_fail(g, &error);
-    } else if (g->exchange && q->finish == ENGINE_FINISH_ERROR) {
+    } else if (wanted(g) && q->finish == ENGINE_FINISH_ERROR) {
         api_error_set(&error, 500, NULL, "The engine failed; see the server's log.");
         generation_fail(g, &error);
     }
-    if (g->exchange) g->entries->finish(q);
-    if (g->exchange && !pump(g, &error)) generation_fail(g, &error);
-    if (g->exchange && g->n_finished == g->n_sequences) g->entries->done(g);
+    if (wanted(g)) g->entries->finish(q);
+    if (wanted(g) && !pump(g, &error)) generation_fail(g, &error);
+    if (wanted(g) && g->n_finished == g->n_sequences) {
+        g->entries->done(g);
+        g->keep = false;
+    }
 }
 
 void generation_event(const engine_event *event, double now)
 {
     sequence *q = event->user;
     generation *g = q->owner;
-    bool wanted = g->exchange && !q->ended;
+    bool read = wanted(g) && !q->ended;
     if (event->kind == ENGINE_EVENT_FINISH) take_finish(q, event);
-    else if (wanted && event->kind == ENGINE_EVENT_PROMPT) g->entries->prompt_token(q, &event->token);
-    else if (wanted) take_token(q, &event->token, now);
-    if (!g->exchange && !g->n_live) free_generation(g);
+    else if (read && event->kind == ENGINE_EVENT_PROMPT) take_prompt_token(q, &event->token);
+    else if (read) take_token(q, &event->token, now);
+    if (!wanted(g) && !g->n_live) free_generation(g);
 }

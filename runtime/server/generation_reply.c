@@ -7,6 +7,7 @@ static void abort_reply(generation *g)
 {
     http_exchange *x = g->exchange;
     g->exchange = NULL;
+    g->keep = false;
     for (int i = 0; i < g->n_submitted; i++)
         if (g->sequences[i]->live) engine_cancel(g->server->engine, g->sequences[i]->id);
     http_exchange_abort(x);
@@ -14,9 +15,8 @@ static void abort_reply(generation *g)
 
 void generation_send(generation *g)
 {
-    if (!g->exchange) return;
-    if (g->out.failed) abort_reply(g);
-    else http_exchange_write(g->exchange, g->out.text.data, g->out.text.size);
+    if (g->exchange && g->out.failed) abort_reply(g);
+    else if (g->exchange) http_exchange_write(g->exchange, g->out.text.data, g->out.text.size);
     json_write_clear(&g->out);
 }
 
@@ -31,6 +31,11 @@ void generation_reply(generation *g)
 void generation_end_stream(generation *g)
 {
     json_write_raw(&g->out, "data: [DONE]\n\n");
+    generation_close_stream(g);
+}
+
+void generation_close_stream(generation *g)
+{
     generation_send(g);
     if (!g->exchange) return;
     http_exchange_end(g->exchange);
@@ -53,24 +58,43 @@ void generation_write_stop_reason(const sequence *q, json_writer *w)
     }
 }
 
-void generation_write_usage(const generation *g, const sequence *q, json_writer *w)
+generation_usage generation_count(const generation *g, const sequence *q)
 {
-    long long prompt = 0, completion = 0, reasoning = 0, cached = 0;
+    generation_usage usage = {0};
     for (int i = 0; i < g->n_sequences; i++) {
         const sequence *s = g->sequences[i];
         if (q && s != q) continue;
-        /* a prompt counts once, however many choices it has */
         if (q || i % g->params.n == 0) {
-            prompt += (long long)g->prompts[i / g->params.n].count;
-            cached += s->n_cached;
+            usage.prompt += (long long)g->prompts[i / g->params.n].count;
+            usage.cached += s->n_cached;
         }
-        completion += s->n_generated;
-        reasoning += s->n_reasoning;
+        usage.completion += s->n_generated;
+        usage.reasoning += s->n_reasoning;
     }
+    return usage;
+}
+
+void generation_write_usage(const generation *g, const sequence *q, json_writer *w)
+{
+    generation_usage usage = generation_count(g, q);
     json_write_format(w,
                       ",\"usage\":{\"prompt_tokens\":%lld,\"total_tokens\":%lld,\"completion_tokens\":%lld,\"prompt_tokens_details\":"
                       "{\"cached_tokens\":%lld},\"completion_tokens_details\":{\"reasoning_tokens\":%lld}}",
-                      prompt, prompt + completion, completion, cached, reasoning);
+                      usage.prompt, usage.prompt + usage.completion, usage.completion, usage.cached, usage.reasoning);
+}
+
+void generation_write_prompt_logprobs(const sequence *q, json_writer *w)
+{
+    const json_writer *list = &q->prompt_logprobs;
+    json_write_raw(w, ",\"prompt_logprobs\":");
+    if (q->owner->params.prompt_logprobs < 0) {
+        json_write_raw(w, "null");
+        return;
+    }
+    json_write_raw(w, list->text.size ? "[null," : "[null");
+    json_write_bytes(w, list->text.data, list->text.size);
+    json_write_raw(w, "]");
+    w->failed |= list->failed;
 }
 
 void generation_write_head(const generation *g, const char *object, json_writer *w)

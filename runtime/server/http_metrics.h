@@ -8,7 +8,7 @@
 #include "runtime/server/http_parse.h"
 #include "runtime/server/json_write.h"
 
-enum { HTTP_METRICS_HANDLERS = 16, HTTP_METRICS_METHODS = 8, HTTP_METRICS_CLASSES = 5, HTTP_METRICS_BOUNDS = 10 };
+enum { HTTP_METRICS_HANDLERS = 32, HTTP_METRICS_METHODS = 8, HTTP_METRICS_CLASSES = 5, HTTP_METRICS_BOUNDS = 10 };
 
 typedef struct http_metrics_row {
     uint64_t codes[HTTP_METRICS_CLASSES];      /* by the status' first digit, from 1 */

@@ -62,8 +62,20 @@ static bool take_word(http_slice *rest, http_slice *word)
     return true;
 }
 
-/* Origin form, absolute form (a proxy's) or "*"; the query is left out: no endpoint takes one. */
-static bool parse_target(http_slice target, http_slice *path, http_fault *fault)
+/* Takes query and fragment off a path. */
+static void cut_query(http_slice *path, http_slice *query)
+{
+    const char *end = path->data + path->size, *hash = memchr(path->data, '#', path->size);
+    if (hash) end = hash;
+    path->size = (size_t)(end - path->data);
+    const char *mark = memchr(path->data, '?', path->size);
+    if (!mark) return;
+    path->size = (size_t)(mark - path->data);
+    *query = (http_slice){mark + 1, (size_t)(end - mark) - 1};
+}
+
+/* Origin form, absolute form (a proxy's) or "*". */
+static bool parse_target(http_slice target, http_slice *path, http_slice *query, http_fault *fault)
 {
     for (size_t i = 0; i < target.size; i++)
         if ((unsigned char)target.data[i] <= 0x20 || target.data[i] == 0x7f) return refuse(fault, 400, "The request target is malformed.");
@@ -77,8 +89,7 @@ static bool parse_target(http_slice target, http_slice *path, http_fault *fault)
     } else {
         return refuse(fault, 400, "The request target is malformed.");
     }
-    for (size_t i = 0; i < path->size; i++)
-        if (path->data[i] == '?' || path->data[i] == '#') path->size = i;
+    cut_query(path, query);
     return true;
 }
 
@@ -91,7 +102,7 @@ static bool parse_request_line(http_slice line, http_head *out, http_fault *faul
     if (line.data[5] != '1' || (line.data[7] != '0' && line.data[7] != '1')) return refuse(fault, 505, "Only HTTP/1.0 and 1.1 are spoken here.");
     out->minor = line.data[7] - '0';
     if (target.size > HTTP_MAX_TARGET) return refuse(fault, 414, "The request target is too long.");
-    return parse_target(target, &out->path, fault);
+    return parse_target(target, &out->path, &out->query, fault);
 }
 
 static bool parse_header_line(http_slice line, http_header *out, http_fault *fault)

@@ -30,6 +30,7 @@ typedef struct http_header {
 typedef struct http_head {
     http_slice method;
     http_slice path;        /* of the target, without query; "/" at least, or "*" */
+    http_slice query;       /* what follows the path's "?"; {NULL, 0}: nothing */
     int minor;              /* 0 or 1 */
     http_header headers[HTTP_MAX_HEADERS];
     int n_headers;

@@ -40,6 +40,27 @@ void logprobs_write_chat(const logprobs_style *style, const ops_token *token, js
     json_write_raw(list, "]}");
 }
 
+static void write_ranked(const logprobs_style *style, int32_t id, float logprob, int rank, json_writer *out)
+{
+    json_write_format(out, "\"%d\":{\"logprob\":", id);
+    json_write_number(out, floored(logprob));
+    json_write_format(out, ",\"rank\":%d,\"decoded_token\":", rank + 1);
+    write_token(style, id, out);
+    json_write_raw(out, "}");
+}
+
+void logprobs_add_prompt(const logprobs_style *style, const ops_token *token, int wanted, json_writer *list)
+{
+    json_write_raw(list, list->text.size ? ",{" : "{");
+    write_ranked(style, token->id, token->logprob, token->rank, list);
+    for (int i = 0; i < token->n_top && i < wanted; i++) {
+        if (token->top_ids[i] == token->id) continue;
+        json_write_raw(list, ",");
+        write_ranked(style, token->top_ids[i], token->top_logprobs[i], i, list);
+    }
+    json_write_raw(list, "}");
+}
+
 /* An object keyed by text: of tokens that are spelled alike only the first, most probable one is said. */
 static void write_top(const logprobs_style *style, const ops_token *token, json_writer *out)
 {

@@ -16,6 +16,10 @@ typedef struct logprobs_style {
  * whole character. */
 void logprobs_write_chat(const logprobs_style *style, const ops_token *token, json_writer *list);
 
+/* prompt_logprobs, in both APIs: appends what the prompt's next token, from the second on, has to a comma-separated list: {"id": {"logprob", "rank",
+ * "decoded_token"}, ...} of the token itself and of the `wanted` best. Ranks count from 1. */
+void logprobs_add_prompt(const logprobs_style *style, const ops_token *token, int wanted, json_writer *list);
+
 /* Completions: four parallel lists. */
 typedef struct logprobs_lists {
     json_writer tokens, values, top, offsets;

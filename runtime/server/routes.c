@@ -9,6 +9,7 @@
 typedef struct route {
     const char *method, *path;
     bool prefix;                  /* the path goes on with a name */
+    const char *suffix;           /* what follows the name, which then has no "/" itself; NULL: nothing, and it may have some */
     bool quiet;                   /* not among the HTTP metrics: asked by machines, all the time; as in vLLM */
     void (*endpoint)(const route_call *call);
     const route_work *work;       /* where endpoint is NULL */
@@ -17,6 +18,12 @@ typedef struct route {
 static const route table[] = {
     {"POST", "/v1/chat/completions", .work = &chat_work},
     {"POST", "/v1/completions", .work = &completion_work},
+    {"POST", "/v1/responses", .work = &responses_work},
+    {"POST", "/v1/responses/input_tokens", .work = &responses_count_work},
+    {"GET", "/v1/responses/", .prefix = true, .suffix = "", .endpoint = responses_get_endpoint},
+    {"DELETE", "/v1/responses/", .prefix = true, .suffix = "", .endpoint = responses_delete_endpoint},
+    {"POST", "/v1/responses/", .prefix = true, .suffix = "/cancel", .endpoint = responses_cancel_endpoint},
+    {"GET", "/v1/responses/", .prefix = true, .suffix = "/input_items", .endpoint = responses_input_items_endpoint},
     {"GET", "/v1/models", .endpoint = models_list_endpoint},
     {"GET", "/v1/models/", .prefix = true, .endpoint = models_one_endpoint},
     {"GET", "/health", .quiet = true, .endpoint = status_health_endpoint},
@@ -53,11 +60,20 @@ void routes_reply_json(http_exchange *x, json_writer *w)
     json_write_free(w);
 }
 
+/* Where the name in a path ends; 0: the path is not this route's. */
+static size_t name_end(const route *r, http_slice path)
+{
+    size_t size = strlen(r->path), end = path.size;
+    if (path.size <= size || memcmp(path.data, r->path, size)) return 0;
+    if (!r->suffix) return end;
+    const char *slash = memchr(path.data + size, '/', path.size - size);
+    if (slash) end = (size_t)(slash - path.data);
+    return end > size && http_slice_is((http_slice){path.data + end, path.size - end}, r->suffix) ? end : 0;
+}
+
 static bool path_matches(const route *r, http_slice path)
 {
-    size_t size = strlen(r->path);
-    if (r->prefix) return path.size > size && !memcmp(path.data, r->path, size);
-    return http_slice_is(path, r->path);
+    return r->prefix ? name_end(r, path) > 0 : http_slice_is(path, r->path);
 }
 
 /* ---- figures ---------------------------------------------------------------------------------------------------- */
@@ -85,7 +101,7 @@ void routes_over(void *user, int mark, int code, double seconds)
 void routes_handler_name(int handler, char *out, size_t size)
 {
     const route *r = &table[handler - 1];
-    snprintf(out, size, "%s%s", r->path, r->prefix ? "{name}" : "");
+    snprintf(out, size, "%s%s%s", r->path, r->prefix ? "{name}" : "", r->suffix ? r->suffix : "");
 }
 
 /* ---- dispatching ------------------------------------------------------------------------------------------------ */
@@ -120,8 +136,8 @@ static void reply_options(http_exchange *x, const http_head *head, const char *a
     char headers[400];
     http_slice wanted = http_head_find(head, "access-control-request-headers");
     copy_slice(wanted, headers, sizeof headers);
-    http_exchange_header(x, "Allow", *allowed ? allowed : "GET, HEAD, POST, OPTIONS");
-    http_exchange_header(x, "Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS");
+    http_exchange_header(x, "Allow", *allowed ? allowed : "GET, HEAD, POST, DELETE, OPTIONS");
+    http_exchange_header(x, "Access-Control-Allow-Methods", "GET, HEAD, POST, DELETE, OPTIONS");
     http_exchange_header(x, "Access-Control-Allow-Headers", *headers ? headers : "*");
     http_exchange_header(x, "Access-Control-Max-Age", "600");
     http_exchange_reply(x, 200, NULL, "", 0);
@@ -149,7 +165,7 @@ static void call_endpoint(const route *r, route_call *call)
     char *encoded = NULL, *tail = NULL;
     size_t skip = strlen(r->path), size = 0;
     if (r->prefix) {
-        encoded = strndup(call->head->path.data + skip, call->head->path.size - skip);
+        encoded = strndup(call->head->path.data + skip, name_end(r, call->head->path) - skip);
         tail = encoded ? evhttp_uridecode(encoded, 0, &size) : NULL;
         /* no name holds a NUL: "tiny%00x" is not "tiny" */
         call->tail = tail && strlen(tail) == size ? tail : "";

@@ -1,4 +1,4 @@
-/* Large requests: parsing and tokenising many megabytes takes longer than others should wait, so the worker does it. */
+/* Requests that others should not wait for: parsing and tokenising many megabytes, or compiling a grammar, which the worker does. */
 #include <stdlib.h>
 
 #include "runtime/server/server_internal.h"
@@ -57,14 +57,21 @@ static void client_gone(void *user)
     if (worker_withdraw(d->server->worker, &d->job)) free_deferred(d);
 }
 
+/* True: done with. False: the worker's part. */
+static bool try_now(const route_call *call, const route_work *work)
+{
+    api_error error = {0};
+    if (call->body_size > LARGE_BODY) return false;
+    void *prepared = work->prepare(call->server, call->body, call->body_size, &error);
+    if (!prepared && error.http == ROUTE_LATER) return false;
+    finish(call, work, prepared, &error);
+    return true;
+}
+
 void routes_work(const route_call *call, const route_work *work)
 {
     api_error error;
-    if (call->body_size <= LARGE_BODY) {
-        void *prepared = work->prepare(call->server, call->body, call->body_size, &error);
-        finish(call, work, prepared, &error);
-        return;
-    }
+    if (try_now(call, work)) return;
     deferred *d = calloc(1, sizeof *d);
     if (!d) {
         api_error_set(&error, 500, NULL, "Out of memory.");

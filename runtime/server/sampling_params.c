@@ -12,7 +12,7 @@ bool sampling_params_refuse(const json_fields *body, const char *const *keys)
         if (!value || json_is_false(value)) continue;
         if ((json_is_array(value) && !json_array_size(value)) || (json_is_object(value) && !json_object_size(value))) continue;
         if (json_is_string(value) && !json_string_length(value)) continue;
-        return api_error_set(body->error, 501, *keys, "%s is not supported.", *keys);
+        return api_error_set(body->error, 400, *keys, "%s: is not supported.", *keys);
     }
     return true;
 }
@@ -105,6 +105,60 @@ static bool parse_switches(const json_fields *body, sampling_params *out)
            json_fields_bool(body, "return_tokens_as_token_ids", &out->tokens_as_ids);
 }
 
+static bool parse_allowed(const json_fields *body, const request_limits *limits, sampling_params *out)
+{
+    const json_t *ids = NULL;
+    if (!json_fields_array(body, "allowed_token_ids", &ids)) return false;
+    if (!ids) return true;
+    if (!json_array_size(ids)) return json_fields_fail(body, "allowed_token_ids", "at least one id is expected; leave the field out to allow all.");
+    for (size_t i = 0; i < json_array_size(ids); i++) {
+        int32_t id;
+        if (!json_fields_token_id(body, "allowed_token_ids", json_array_get(ids, i), limits->vocab, &id)) return false;
+    }
+    out->allowed_ids = json_incref((json_t *)ids);
+    return true;
+}
+
+static bool parse_bad_words(const json_fields *body, sampling_params *out)
+{
+    const json_t *words = NULL;
+    if (!json_fields_array(body, "bad_words", &words)) return false;
+    if (!json_array_size(words)) return true;
+    if (json_array_size(words) > SAMPLING_PARAMS_MAX_BAD_WORDS)
+        return json_fields_fail(body, "bad_words", "at most %d words are allowed.", SAMPLING_PARAMS_MAX_BAD_WORDS);
+    for (size_t i = 0; i < json_array_size(words); i++) {
+        const json_t *word = json_array_get(words, i);
+        size_t size = json_string_length(word), blank = strspn(json_is_string(word) ? json_string_value(word) : "", " ");
+        if (!json_is_string(word)) return json_fields_fail(body, "bad_words", "an array of strings is expected.");
+        if (blank == size) return json_fields_fail(body, "bad_words", "a word may not be empty.");
+        if (size > SAMPLING_PARAMS_MAX_BAD_SIZE) return json_fields_fail(body, "bad_words", "a word may have at most %d bytes.", SAMPLING_PARAMS_MAX_BAD_SIZE);
+    }
+    out->bad_words = json_incref((json_t *)words);
+    return true;
+}
+
+/* Of the prompt. Its log-probabilities come with the whole answer only, as in vLLM. */
+static bool parse_prompt(const json_fields *body, const request_limits *limits, sampling_params *out)
+{
+    int64_t top = -1, keep = -1;
+    if (!json_fields_int(body, "prompt_logprobs", 0, OPS_MAX_TOP_LOGPROBS, &top) ||
+        !json_fields_int(body, "truncate_prompt_tokens", -1, limits->max_model_len, &keep))
+        return false;
+    if (top >= 0 && out->stream) return json_fields_fail(body, "prompt_logprobs", "is not available when stream is true.");
+    if (keep == 0) return json_fields_fail(body, "truncate_prompt_tokens", "a prompt may not be empty.");
+    out->prompt_logprobs = (int)top;
+    out->keep_prompt = keep;
+    return true;
+}
+
+static bool parse_request_id(const json_fields *body, sampling_params *out)
+{
+    const char *id = NULL;
+    if (!json_fields_string(body, "request_id", &id, NULL)) return false;
+    if (id && strlen(id) < sizeof out->request_id) strcpy(out->request_id, id);
+    return true;
+}
+
 static bool parse_integers(const json_fields *body, sampling_params *out)
 {
     int64_t n = 1, top_k = 0, min_tokens = 0, priority = 0, seed = 0;
@@ -123,13 +177,13 @@ static bool parse_integers(const json_fields *body, sampling_params *out)
 
 bool sampling_params_parse(const json_fields *body, const request_limits *limits, sampling_params *out)
 {
-    static const char *const unsupported[] = {"bad_words",         "allowed_token_ids", "prompt_logprobs",   "use_beam_search",
-                                              "structured_outputs", "guided_json",      "guided_regex",      "guided_choice",
-                                              "guided_grammar",    "logits_processors", "truncate_prompt_tokens", NULL};
-    *out = (sampling_params){.sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1}, .max_tokens = -1, .skip_special = true};
+    static const char *const unsupported[] = {"use_beam_search", "logits_processors", "cache_salt", "return_token_ids", NULL};
+    *out = (sampling_params){.sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1}, .max_tokens = -1, .skip_special = true,
+                             .prompt_logprobs = -1, .keep_prompt = -1};
     bool good = sampling_params_refuse(body, unsupported) && parse_numbers(body, &out->sampling) && parse_integers(body, out) &&
                 parse_bias(body, limits, &out->sampling) && parse_stops(body, &out->stops) && parse_stop_ids(body, limits, out) &&
-                parse_stream(body, out) && parse_switches(body, out);
+                parse_stream(body, out) && parse_switches(body, out) && parse_request_id(body, out) && parse_prompt(body, limits, out) && parse_allowed(body, limits, out) &&
+                parse_bad_words(body, out) && structured_output_parse(body, &out->structured);
     if (!good) sampling_params_free(out);
     return good;
 }
@@ -143,4 +197,19 @@ bool sampling_params_check_length(const sampling_params *p, int64_t room, api_er
                          (long long)most, asked ? "max_tokens" : "what the model's length leaves for the answer");
 }
 
-void sampling_params_free(sampling_params *p) { stop_set_free(&p->stops); }
+void sampling_params_truncate(const sampling_params *p, id_list *prompt)
+{
+    size_t keep = p->keep_prompt > 0 ? (size_t)p->keep_prompt : prompt->count;
+    if (prompt->count <= keep) return;
+    memmove(prompt->ids, prompt->ids + (prompt->count - keep), keep * sizeof *prompt->ids);
+    prompt->count = keep;
+}
+
+void sampling_params_free(sampling_params *p)
+{
+    stop_set_free(&p->stops);
+    structured_output_free(&p->structured);
+    json_decref(p->allowed_ids);
+    json_decref(p->bad_words);
+    p->allowed_ids = p->bad_words = NULL;
+}

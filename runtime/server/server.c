@@ -10,6 +10,7 @@
 #include "runtime/base/log.h"
 #include "runtime/server/generation.h"
 #include "runtime/server/quiet_thread.h"
+#include "runtime/server/responses_store.h"
 
 /* ---- the server's thread ---------------------------------------------------------------------------------------- */
 
@@ -131,7 +132,9 @@ static void free_server(server *s)
     if (s->engine_event) event_free(s->engine_event);
     if (s->base) event_base_free(s->base);
     if (s->control_fd >= 0) close(s->control_fd);
+    responses_store_close(s->responses);
     api_keys_free(&s->keys);
+    constraint_cache_close(s->constraints);
     for (int i = 0; i < s->n_names; i++) free(s->names[i]);
     free(s->names);
     free(s);
@@ -141,9 +144,12 @@ static status open_parts(server *s, const server_options *options, const http_li
 {
     const http_callbacks callbacks = {routes_dispatch, routes_fault, routes_over, s};
     if (!copy_names(s, options)) return status_fail(detail, STATUS_MACHINE, "no memory for the server");
+    s->responses = responses_store_open(options->max_responses > 0 ? (size_t)options->max_responses : (size_t)RESPONSES_STORE_DEFAULT_MIB << 20);
+    if (!s->responses) return status_fail(detail, STATUS_MACHINE, "no memory for the server");
     if (options->api_key) STATUS_TRY(api_keys_take(options->api_key, &s->keys, detail));
     else STATUS_TRY(api_keys_read(options->api_keys_file, &s->keys, detail));
     STATUS_TRY(copy_stop_ids(s, options, detail));
+    STATUS_TRY(constraint_cache_open(s->tokenizer, &s->constraints, detail));
     STATUS_TRY(open_events(s, detail));
     STATUS_TRY(worker_open(s->base, &s->worker, detail));
     STATUS_TRY(http_server_open(s->base, options->host, options->port, limits, &callbacks, &s->http, detail));

@@ -21,6 +21,7 @@ typedef struct server_options {
     const char *api_keys_file;   /* NULL: no keys */
     const char *api_key;         /* instead of a file: one key, copied; NULL: the file says */
     int64_t max_body;            /* bytes */
+    int64_t max_responses;       /* bytes of responses and conversations kept for later calls; 0: 256 MiB */
     const int32_t *eos;          /* the model's stop ids, beside harmony's own */
     int n_eos;
 } server_options;

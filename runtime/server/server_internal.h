@@ -7,6 +7,7 @@
 
 #include "runtime/server/api_error.h"
 #include "runtime/server/api_keys.h"
+#include "runtime/server/constraint_cache.h"
 #include "runtime/server/http_metrics.h"
 #include "runtime/server/http_server.h"
 #include "runtime/server/metrics.h"
@@ -22,6 +23,7 @@ struct server {
     int n_names;
     api_keys keys;
     request_limits limits;
+    constraint_cache *constraints;
     int32_t stop_ids[ENGINE_MAX_STOP_IDS / 2]; /* harmony's and the model's */
     int n_stop_ids;
     int32_t end_of_text;        /* an end that is not worth a stop_reason; -1: none */
@@ -30,6 +32,7 @@ struct server {
     http_metrics http_figures;
     int generations;            /* API calls whose sequences have not all finished */
     int deferred;               /* API calls that the worker has */
+    struct responses_store *responses; /* what /v1/responses remembers */
     struct generation *waiting; /* calls that were begun and now have nothing in the engine, because its queue is full */
 
     struct event_base *base;
@@ -50,14 +53,18 @@ typedef struct route_call {
     server *server;
     http_exchange *exchange;
     const http_head *head;
-    const char *tail; /* what follows the route's path, percent-decoded; "" for an exact match */
+    const char *tail; /* the name that follows the route's path, percent-decoded; "" for an exact match */
     char *body;       /* may be edited */
     size_t body_size;
 } route_call;
 
+/* As api_error.http from prepare(), and never seen by a client: on the server's thread this would take too long. The worker then calls prepare() once more. */
+enum { ROUTE_LATER = 102 };
+
 /* An endpoint whose work grows with the body, in two halves. */
 typedef struct route_work {
-    /* On any thread: of the server it may use only what is fixed once it is open. NULL: *error says why. The body may be edited. */
+    /* On any thread: of the server it may use only what is fixed once it is open. NULL: *error says why. The body may be edited, such that it can be
+     * read once more. */
     void *(*prepare)(const server *s, char *body, size_t size, api_error *error);
     /* On the server's thread: takes over what prepare() gave, and replies or keeps the exchange. call->body is not there any more. */
     void (*begin)(const route_call *call, void *prepared);
@@ -83,7 +90,11 @@ void routes_reply_json(http_exchange *x, json_writer *w);
 bool models_check(const server *s, const char *name, api_error *error);
 
 /* The endpoints. */
-extern const route_work chat_work, completion_work, tokenize_work, detokenize_work;
+extern const route_work chat_work, completion_work, tokenize_work, detokenize_work, responses_work, responses_count_work;
+void responses_get_endpoint(const route_call *call);
+void responses_delete_endpoint(const route_call *call);
+void responses_cancel_endpoint(const route_call *call);
+void responses_input_items_endpoint(const route_call *call);
 void models_list_endpoint(const route_call *call);
 void models_one_endpoint(const route_call *call);
 void status_health_endpoint(const route_call *call);

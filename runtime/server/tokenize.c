@@ -9,7 +9,7 @@
 static bool encode_messages(const server *s, json_t *body, id_list *out, api_error *error)
 {
     chat_request request;
-    chat_prompt prompt;
+    prompt_messages prompt;
     char today[11];
     status_detail detail = {""};
     if (!chat_request_parse(body, &s->limits, &request, error)) return false;
@@ -18,7 +18,7 @@ static bool encode_messages(const server *s, json_t *body, id_list *out, api_err
     if (good) {
         status result = harmony_render(s->harmony, prompt.messages, prompt.n, request.add_generation_prompt, out, &detail);
         good = result == STATUS_OK || api_error_from(error, result, &detail);
-        chat_prompt_free(&prompt);
+        prompt_free(&prompt);
     }
     chat_request_free(&request);
     return good;

@@ -63,6 +63,9 @@ static void *run(void *user)
     return NULL;
 }
 
+/* A job reads `thread` after worker_open() has returned: jobs are added later, under the lock. */
+bool worker_is_here(const worker *w) { return w->running && pthread_equal(w->thread, pthread_self()); }
+
 /* ---- the server's ----------------------------------------------------------------------------------------------- */
 
 static worker_job *take_finished(worker *w)

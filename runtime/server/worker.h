@@ -25,6 +25,8 @@ void worker_close(worker *w);
 
 /* [thread of `base`] */
 void worker_add(worker *w, worker_job *job);
+/* [any thread] Whether this is the worker's own. */
+bool worker_is_here(const worker *w);
 /* [thread of `base`] True: the job was not begun, and it is the caller's again. False: done() is still to come. */
 bool worker_withdraw(worker *w, worker_job *job);
 

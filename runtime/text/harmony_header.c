@@ -232,10 +232,11 @@ size_t harmony_header_salvage(char *text, size_t size, bool assistant_known, boo
     static const harmony_word nothing = {NULL, 0}, assistant = {"assistant", 9};
     static const harmony_parser_options no_functions = {0};
     header_words words;
+    harmony_word behind = {NULL, 0};
     cut(text, size, &words);
     bool begins_with_channel = harmony_words_after((harmony_word){text, size}, HARMONY_CHANNEL_MARKER).text != NULL;
     bool named = words.count && harmony_words_equal(words.words[0], "assistant");
-    bool lone_channel = words.count == 1 && harmony_words_channel(words.words[0], &(harmony_word){0});
+    bool lone_channel = words.count == 1 && harmony_words_channel(words.words[0], &behind) && behind.size == 0;
     *found = (assistant_known || named || begins_with_channel) && !(lone_channel && !words.channel.text);
 
     out->used = 0; /* before the text that the words point to is changed */
@@ -255,6 +256,14 @@ size_t harmony_header_salvage(char *text, size_t size, bool assistant_known, boo
     memmove(text, text + from, size - from);
     *found = *found && (size > from || (has_channel && assistant_known));
     return size - from;
+}
+
+bool harmony_header_is_others(const char *text, size_t size)
+{
+    harmony_word left = {text, size}, word, channel;
+    if (!harmony_words_next(&left, &word, &channel)) return false;
+    const char *role = harmony_words_role(word);
+    return (role && strcmp(role, "assistant") != 0) || harmony_words_after(word, FUNCTIONS).text;
 }
 
 bool harmony_header_is_prose(const char *text, size_t size)

@@ -32,6 +32,9 @@ void harmony_header_parse(const char *text, size_t size, bool assistant_known, c
 size_t harmony_header_salvage(char *text, size_t size, bool assistant_known, bool more_follows,
                               harmony_header_record *out, bool *found);
 
+/* Whether the text begins with a role that is not the assistant's: a known one, or a function. */
+bool harmony_header_is_others(const char *text, size_t size);
+
 /* Whether the text is an answer that began without a header, rather than a header that is not complete yet. */
 bool harmony_header_is_prose(const char *text, size_t size);
 

@@ -82,13 +82,19 @@ static void begin_header(harmony_parser *p, bool assistant_known)
     p->header_size = 0;
 }
 
+/* Whether a header without <|message|> may be the assistant's: in a generation all is, but for what names somebody else. */
+static bool is_ours(const harmony_parser *p)
+{
+    return p->assistant_known || (p->options.after_assistant && !harmony_header_is_others(p->header, p->header_size));
+}
+
 /* Turns a header that lacks its <|message|> into the beginning of a message's content. false: there was nothing worth
  * it, and the header stays. `keep_empty`: a message of a known channel without text counts, as in the library. */
 static bool salvage(harmony_parser *p, bool more_follows, bool keep_empty)
 {
     bool found;
     size_t size =
-        harmony_header_salvage(p->header, p->header_size, p->assistant_known, more_follows, &p->record, &found);
+        harmony_header_salvage(p->header, p->header_size, is_ours(p), more_follows, &p->record, &found);
     if (!found || (size == 0 && !keep_empty)) return false;
     begin_content(p);
     content(p, p->header, size);
@@ -107,7 +113,7 @@ static void header_text(harmony_parser *p, const char *text, size_t size)
         begin_header(p, true);
     }
     for (size_t i = 0; i < size; i++) p->header[p->header_size++] = text[i] ? text[i] : ' ';
-    if (p->assistant_known && p->header_size >= PROSE_LIMIT && harmony_header_is_prose(p->header, p->header_size))
+    if (p->header_size >= PROSE_LIMIT && is_ours(p) && harmony_header_is_prose(p->header, p->header_size))
         salvage(p, true, false);
 }
 
@@ -237,7 +243,7 @@ void harmony_parser_finish(harmony_parser *p)
 {
     if (p->state == HEADER) {
         flush_bytes(p);
-        if (p->state == HEADER && p->assistant_known && harmony_header_is_prose(p->header, p->header_size))
+        if (p->state == HEADER && is_ours(p) && harmony_header_is_prose(p->header, p->header_size))
             salvage(p, false, false);
     }
     if (p->state == CONTENT) end_content(p);

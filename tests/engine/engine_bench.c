@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,17 @@ static client_case *make_cases(const engine_bench *b)
     return cases;
 }
 
+/* Each constraint was freed exactly once, if its request was ever taken. */
+static void drop_cases(client *c, char problem[512])
+{
+    for (int i = 0; i < c->n_cases; i++) {
+        int freed = c->cases[i].constraint ? atomic_load(&c->cases[i].constraint->freed) : 0, wanted = c->cases[i].constraint && c->cases[i].id;
+        if (freed != wanted && !*problem) snprintf(problem, 512, "case %d: its constraint was freed %d times", i, freed);
+        client_case_free(&c->cases[i]);
+    }
+    free(c->cases);
+}
+
 engine_bench_result engine_bench_run(world *w, const engine_bench *bench)
 {
     engine_bench b = *bench;
@@ -73,9 +85,9 @@ engine_bench_result engine_bench_run(world *w, const engine_bench *bench)
         strcpy(out.problem, c.problem);
         engine_get_stats(e, &out.stats);
         for (int i = 0; i < b.n_cases; i++) out.cached += c.cases[i].end.n_cached;
-        free(c.cases);
     }
     out.counts = fake_model_get_counts(m);
     engine_bench_close(m, e);
+    if (leads) drop_cases(&c, out.problem);
     return out;
 }

@@ -3,8 +3,50 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* ---- constraints ------------------------------------------------------------------------------------------------ */
+
+bool client_constraint_bits(uint64_t accepted, int vocab, uint32_t *bits)
+{
+    test_random random = {accepted};
+    int kind = test_random_range(&random, 0, 4), few = kind == 1 ? 1 : test_random_range(&random, 1, 5);
+    size_t words = ops_mask_words(vocab);
+    if (kind == 0) return false;
+    memset(bits, kind == 3 ? 0xff : 0, words * sizeof *bits);
+    for (int i = 0; i < few && kind != 4; i++) {
+        int id = test_random_range(&random, 0, vocab - 1);
+        if (kind == 3) bits[id / 32] &= ~(1u << id % 32);
+        else bits[id / 32] |= 1u << id % 32;
+    }
+    for (size_t i = 0; i < words && kind == 4; i++) bits[i] = (uint32_t)test_random_next(&random) | 1; /* never empty */
+    return true;
+}
+
+uint64_t client_constraint_next(uint64_t accepted, int32_t id) { return test_random_mix(accepted * 31 + (uint64_t)(uint32_t)id + 1); }
+
+static bool constraint_mask(void *user, uint32_t *bits, size_t words)
+{
+    const client_constraint *c = user;
+    bool clean = words == ops_mask_words(c->vocab);
+    for (size_t i = 0; i < words; i++) clean = clean && bits[i] == 0;
+    if (!clean) abort();
+    return client_constraint_bits(c->accepted, c->vocab, bits);
+}
+
+static void constraint_accept(void *user, int32_t id)
+{
+    client_constraint *c = user;
+    c->accepted = client_constraint_next(c->accepted, id);
+}
+
+static void constraint_free(void *user)
+{
+    client_constraint *c = user;
+    atomic_fetch_add(&c->freed, 1);
+}
 
 /* ---- the reference ---------------------------------------------------------------------------------------------- */
 
@@ -47,8 +89,12 @@ static void answer(client_case *c, const client_profile *p)
     }
     c->finish = ENGINE_FINISH_LENGTH;
     c->stop_id = -1;
+    uint64_t accepted = 0;
+    uint32_t bits[CLIENT_MAX_VOCAB / 32 + 1];
     for (c->n_expected = 0; c->n_expected < most && c->finish != ENGINE_FINISH_STOP; n++) {
-        int32_t id = fake_draw_token(c->values[n - 1], &sampling, &history, p->vocab, n, -1, -1, c->n_expected).id;
+        const uint32_t *mask = c->constraint && client_constraint_bits(accepted, p->vocab, bits) ? bits : NULL;
+        int32_t id = fake_draw_token(c->values[n - 1], &sampling, &history, p->vocab, n, -1, -1, c->n_expected, mask).id;
+        accepted = client_constraint_next(accepted, id);
         fake_draw_remember(&history, id, true);
         c->ids[n] = id;
         c->values[n] = value_at(c, n, p->window);
@@ -73,6 +119,15 @@ static void make_sampling(engine_request *r, test_random *random, int vocab)
         s->bias_ids[i] = test_random_range(random, 0, vocab - 1);
         s->bias_values[i] = (float)test_random_range(random, -10, 10);
     }
+}
+
+/* A constraint may leave nothing but stop ids, which then must not be suppressed. */
+static void constrain(client_case *c, int vocab)
+{
+    c->constraint = calloc(1, sizeof *c->constraint);
+    c->constraint->vocab = vocab;
+    c->request.constraint = (engine_constraint){c->constraint, constraint_mask, constraint_accept, constraint_free};
+    c->request.sampling.min_tokens = 0;
 }
 
 void client_case_make(client_case *cases, int i, test_random *random, const client_profile *p)
@@ -100,8 +155,11 @@ void client_case_make(client_case *cases, int i, test_random *random, const clie
     r->priority = test_random_range(random, 1, p->levels);
     r->user = c;
     c->cancel_after = test_random_chance(random, p->cancel_percent) ? test_random_range(random, 0, 10) : -1;
+    if (p->constrain_percent && test_random_chance(random, p->constrain_percent)) constrain(c, p->vocab);
     answer(c, p);
 }
+
+void client_case_free(client_case *c) { free(c->constraint); }
 
 /* ---- checking --------------------------------------------------------------------------------------------------- */
 
@@ -119,7 +177,7 @@ static bool check_logprobs(client *c, const client_case *k, const ops_token *tok
 {
     const fake_history none = {0, 0};
     if (top < 0) return token->logprob == 0 && token->n_top == 0 ? true : wrong(c, "case %d: log-probabilities nobody asked for", (int)(k - c->cases));
-    ops_token want = fake_draw_token(k->values[position - 1], &k->request.sampling, &none, 1 << 30, position, token->id, top, 0);
+    ops_token want = fake_draw_token(k->values[position - 1], &k->request.sampling, &none, 1 << 30, position, token->id, top, 0, NULL);
     bool same = want.logprob == token->logprob && want.rank == token->rank && want.n_top == token->n_top;
     return same ? true : wrong(c, "case %d: wrong %s log-probability at %d", (int)(k - c->cases), score ? "prompt" : "token", position);
 }

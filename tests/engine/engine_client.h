@@ -4,11 +4,13 @@
 
 #include <pthread.h>
 
+#include <stdatomic.h>
+
 #include "runtime/engine/engine.h"
 #include "tests/engine/fake_draw.h"
 #include "tests/engine/test_random.h"
 
-enum { CLIENT_MAX_IDS = 1024 };
+enum { CLIENT_MAX_IDS = 1024, CLIENT_MAX_VOCAB = 8192 };
 
 typedef struct client_case {
     engine_request request;
@@ -18,11 +20,23 @@ typedef struct client_case {
     engine_finish finish;
     int32_t stop_id;
     int cancel_after;                /* cancel once this many tokens were seen; -1: never */
+    struct client_constraint *constraint; /* what request.constraint.user points to, owned by the case; NULL: none */
 
     uint64_t id;                     /* once submitted */
     int n_scored, n_seen, n_finished;
     engine_event end;                /* its FINISH */
 } client_case;
+
+/* A constraint whose masks follow from all ids accepted so far, so that one that is missed, doubled or out of order changes what is drawn. */
+typedef struct client_constraint {
+    int vocab;
+    uint64_t accepted; /* a hash of the ids in their order */
+    atomic_int freed;
+} client_constraint;
+
+/* The mask after `accepted`: all, one id, a few, all but a few, or half. false: all. */
+bool client_constraint_bits(uint64_t accepted, int vocab, uint32_t *bits);
+uint64_t client_constraint_next(uint64_t accepted, int32_t id);
 
 typedef struct client_profile {
     int vocab, window, max_model_len;
@@ -30,11 +44,14 @@ typedef struct client_profile {
     int shared_percent; /* prompts that begin like an earlier case */
     int score_percent;  /* prompts whose log-probabilities are wanted */
     int cancel_percent;
+    int constrain_percent; /* requests with a constraint */
     int levels;         /* priorities */
 } client_profile;
 
 /* Makes case `i` of `cases`, and its answer. */
 void client_case_make(client_case *cases, int i, test_random *random, const client_profile *profile);
+
+void client_case_free(client_case *c);
 
 /* ---- running cases in a thread ------------------------------------------------------------------------------------- */
 

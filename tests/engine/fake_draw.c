@@ -41,7 +41,7 @@ static bool suppressed(const ops_sampling *s, int32_t id, int generated)
 }
 
 ops_token fake_draw_token(uint64_t value, const ops_sampling *s, const fake_history *history, int vocab, int position, int32_t target, int top,
-                          int generated)
+                          int generated, const uint32_t *mask)
 {
     ops_token out;
     memset(&out, 0x7f, sizeof out); /* nobody may rely on what was not asked for */
@@ -51,7 +51,7 @@ ops_token fake_draw_token(uint64_t value, const ops_sampling *s, const fake_hist
         do {
             key = test_random_mix(key + 1);
             out.id = (int32_t)(key % (uint64_t)vocab);
-        } while (suppressed(s, out.id, generated));
+        } while (suppressed(s, out.id, generated) || (mask && !(mask[out.id / 32] >> out.id % 32 & 1)));
     }
     if (top < 0) return out;
     out.logprob = -(float)(test_random_mix(value + (uint64_t)(uint32_t)out.id) % 4096) / 256;

@@ -23,8 +23,8 @@ typedef struct fake_history {
 bool fake_draw_penalised(const ops_sampling *sampling);
 void fake_draw_remember(fake_history *history, int32_t id, bool generated);
 
-/* What is drawn (target -1) or scored after a position of that value. */
+/* What is drawn (target -1) or scored after a position of that value. `mask`: bits of the ids that may be drawn; NULL: all. */
 ops_token fake_draw_token(uint64_t value, const ops_sampling *sampling, const fake_history *history, int vocab, int position, int32_t target,
-                          int top, int generated);
+                          int top, int generated, const uint32_t *mask);
 
 #endif

@@ -160,12 +160,14 @@ static status compute_sequence(model *m, const ops_batch *b, int sequence, statu
 static status draw_row(model *m, const model_step *step, int i, status_detail *detail)
 {
     const ops_logit_row *r = &step->logit_rows[i];
+    if (r->mask < 0 || r->mask > step->batch.n_masks) return BREAKS("logit row %d names mask %d of %d", i, r->mask, step->batch.n_masks);
+    const uint32_t *mask = r->mask ? step->batch.masks + (size_t)(r->mask - 1) * ops_mask_words(m->o.vocab) : NULL;
     if (r->row < 0 || r->row >= step->batch.n_tokens || r->position != step->batch.positions[r->row] + 1 ||
         (i > 0 && r->row <= r[-1].row) || r->top > OPS_MAX_TOP_LOGPROBS)
         return BREAKS("logit row %d is malformed", i);
     slot *s = &m->slots[r->slot];
     ops_token *out = &m->results[m->counts.forwards % 2][i];
-    *out = fake_draw_token(m->row_values[r->row], &s->sampling, &s->history, m->o.vocab, r->position, r->target, r->top, r->generated);
+    *out = fake_draw_token(m->row_values[r->row], &s->sampling, &s->history, m->o.vocab, r->position, r->target, r->top, r->generated, mask);
     if (r->target >= 0) return STATUS_OK;
     s->last = out->id;
     fake_draw_remember(&s->history, out->id, true);

@@ -150,6 +150,75 @@ static void cancellations_disturb_nobody(void **state)
     }
 }
 
+/* Masks follow from every token accepted so far: with room for all, and with preemptions, cancellations and steps that run ahead. */
+static void constrained_ones_draw_what_they_may(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 8; round++) {
+        engine_bench b = engine_bench_default();
+        b.model.asynchronous = round & 1;
+        b.profile.constrain_percent = round & 4 ? 100 : 50;
+        if (round & 2) {
+            b.engine.kv_cache_bytes = engine_bench_bytes(70);
+            b.profile.most_prompt = 60;
+            b.profile.most_tokens = 150;
+            b.profile.cancel_percent = 10;
+            b.n_cases = 120;
+        }
+        b.seed = (uint64_t)round + 300;
+        engine_bench_result r = run_clean(&b);
+        assert_true(!(round & 2) || r.stats.preemptions > 10);
+        assert_true(round & 1 || r.counts.late_reads == 0);
+    }
+}
+
+static bool only_id_3(void *user, uint32_t *bits, size_t words)
+{
+    (void)user, (void)words;
+    bits[0] = 1u << 3;
+    return true;
+}
+
+static void take_note(void *user, int32_t id) { (void)user, (void)id; }
+static void let_go(void *user) { (void)user; }
+
+/* One sequence that waits for its tokens, next to three that run a step ahead: these take as many steps as without it. Alone it goes on, too. */
+static void a_constrained_one_stalls_nobody(void **state)
+{
+    (void)state;
+    enum { TOKENS = 60 };
+    static const int32_t prompt[3] = {1, 2, 3};
+    for (int others = 3; others >= 0; others -= 3) {
+        engine_bench b = engine_bench_default();
+        b.model.asynchronous = true;
+        model *m;
+        engine *e;
+        engine_bench_open(the_world, &b, &m, &e);
+        engine_request r = {.prompt = prompt, .n_prompt = 3, .max_tokens = TOKENS, .top_logprobs = -1, .prompt_logprobs = -1,
+                            .sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1}};
+        engine_event event;
+        uint64_t constrained, id;
+        int ended = 0;
+        for (int i = 0; i < others; i++) assert_int_equal(engine_submit(e, &r, &id, NULL), STATUS_OK);
+        r.constraint = (engine_constraint){NULL, only_id_3, take_note, let_go};
+        r.max_tokens = TOKENS / 2;
+        assert_int_equal(engine_submit(e, &r, &constrained, NULL), STATUS_OK);
+        engine_shutdown(e, 30); /* drains: what was submitted before the first look still runs */
+        assert_int_equal(engine_run(e, NULL), STATUS_OK);
+        while (ended <= others && engine_poll(e, &event, 1) == 1) {
+            if (event.kind == ENGINE_EVENT_FINISH) assert_int_equal(event.finish, ENGINE_FINISH_LENGTH);
+            if (event.kind == ENGINE_EVENT_TOKEN && event.request == constrained) assert_int_equal(event.token.id, 3);
+            ended += event.kind == ENGINE_EVENT_FINISH;
+        }
+        assert_int_equal(ended, others + 1);
+        fake_model_counts counts = fake_model_get_counts(m);
+        if (others) assert_in_range(counts.forwards, TOKENS, TOKENS + 2);
+        else assert_int_equal(counts.forwards, TOKENS / 2);
+        if (others) assert_true(counts.late_reads > TOKENS / 2);
+        engine_bench_close(m, e);
+    }
+}
+
 /* Sizes drawn at random, among them windows smaller than a block and blocks of one token. */
 static void random_sizes(void **state)
 {
@@ -168,6 +237,7 @@ static void random_sizes(void **state)
         b.engine.kv_cache_bytes = engine_bench_bytes(least + test_random_range(&random, 1, 60));
         b.profile.cancel_percent = test_random_chance(&random, 30) ? 20 : 0;
         b.profile.levels = test_random_range(&random, 1, 3);
+        b.profile.constrain_percent = round % 4 ? 0 : 40;
         b.n_cases = 30;
         b.seed = (uint64_t)round + 50;
         run_clean(&b);
@@ -201,6 +271,8 @@ int main(void)
         cmocka_unit_test(preempted_in_their_prompts_too),
         cmocka_unit_test(sliding_blocks_short_as_well),
         cmocka_unit_test(cancellations_disturb_nobody),
+        cmocka_unit_test(constrained_ones_draw_what_they_may),
+        cmocka_unit_test(a_constrained_one_stalls_nobody),
         cmocka_unit_test(random_sizes),
         cmocka_unit_test(the_published_window),
     };

@@ -35,6 +35,7 @@ static void every_split_answers_the_same(void **state)
             if (round & 2) b.engine.kv_cache_bytes = engine_bench_bytes(70); /* preemptions */
             b.profile.cancel_percent = round & 2 ? 10 : 0;
             b.profile.most_tokens = 60;
+            b.profile.constrain_percent = 40;
             b.pause_us = 200;
             b.seed = (uint64_t)round + 20;
             engine_bench_result r = engine_bench_run(the_world, &b);

@@ -72,6 +72,10 @@ static void make_run(written *w, test_random *r)
     run->score_top = test_random_range(r, -1, 20);
     run->draw_top = test_random_range(r, -1, 20);
     run->generated = test_random_range(r, 0, 50);
+    if (run->draws) run->mask.kind = (step_plan_mask_kind)test_random_range(r, STEP_PLAN_MASK_NONE, STEP_PLAN_MASK_BITS);
+    if (run->mask.kind == STEP_PLAN_MASK_BITS) run->mask.n = (int)ops_mask_words(LIMITS.vocab);
+    else if (run->mask.kind != STEP_PLAN_MASK_NONE) run->mask.n = test_random_range(r, 0, (int)ops_mask_words(LIMITS.vocab));
+    run->mask.words = numbers(w, r, run->mask.n, 0, 999);
     w->n_tokens += run->n_tokens;
     w->n_rows += run->n_scores + run->draws;
 }
@@ -135,6 +139,9 @@ static void assert_same_run(const step_plan_run *a, const step_plan_run *b)
     assert_int_equal(a->draws, b->draws);
     assert_int_equal(a->draw_top, b->draw_top);
     assert_int_equal(a->generated, b->generated);
+    assert_int_equal(a->mask.kind, b->mask.kind);
+    assert_int_equal(a->mask.n, b->mask.n);
+    assert_same_ids(a->mask.words, b->mask.words, a->mask.n);
 }
 
 static void assert_same_part(const step_plan *plan, const written *w)
@@ -185,6 +192,27 @@ static void steps_are_read_as_written(void **state)
     }
     free(groups);
     step_plan_message_free(&m);
+}
+
+/* Sets of every size, in vocabularies with and without a last word that is full: the same ids come back, in at most as many words as bits take. */
+static void masks_are_packed_and_back(void **state)
+{
+    (void)state;
+    test_random random = {8};
+    for (int round = 0; round < 400; round++) {
+        int vocab = round % 3 ? test_random_range(&random, 1, 900) : 32 * test_random_range(&random, 1, 20);
+        int percent = round % 5 == 0 ? 0 : round % 5 == 1 ? 100 : test_random_range(&random, 0, 100);
+        size_t words = ops_mask_words(vocab);
+        uint32_t bits[32] = {0}, back[32];
+        int32_t packed[32];
+        for (int id = 0; id < (int)words * 32; id++)
+            if (test_random_chance(&random, percent)) bits[id / 32] |= 1u << id % 32; /* past the vocabulary as well */
+        step_plan_mask mask = step_plan_mask_pack(bits, vocab, packed);
+        assert_true(mask.kind != STEP_PLAN_MASK_NONE && mask.n >= 0 && mask.n <= (int)words);
+        for (int i = 0; i < mask.n && mask.kind != STEP_PLAN_MASK_BITS; i++) assert_in_range(packed[i], 0, vocab - 1);
+        step_plan_mask_unpack(&mask, vocab, back);
+        for (int id = 0; id < vocab; id++) assert_int_equal(back[id / 32] >> id % 32 & 1, bits[id / 32] >> id % 32 & 1);
+    }
 }
 
 static void other_kinds_are_read_as_written(void **state)
@@ -238,6 +266,9 @@ static void assert_within_limits(const step_plan *plan)
         assert_true((run.first_block + run.n_blocks) * LIMITS.block_tokens >= run.position + run.n_tokens);
         assert_true(run.first_block + run.n_blocks <= 25);
         for (int i = 0; i < run.n_blocks; i++) assert_in_range(run.blocks[OPS_FULL][i], 0, 59);
+        for (int i = 0; i < run.mask.n && run.mask.kind != STEP_PLAN_MASK_BITS; i++) assert_in_range(run.mask.words[i], 0, LIMITS.vocab - 1);
+        if (run.mask.kind == STEP_PLAN_MASK_BITS) assert_int_equal(run.mask.n, ops_mask_words(LIMITS.vocab));
+        assert_true(run.mask.kind == STEP_PLAN_MASK_NONE ? run.mask.n == 0 : run.draws && run.mask.kind <= STEP_PLAN_MASK_BITS);
         for (int i = 0; i < run.n_blocks; i++) assert_true(run.blocks[OPS_SLIDING][i] >= -1 && run.blocks[OPS_SLIDING][i] < 30);
         tokens += run.n_tokens;
         rows += run.n_scores + run.draws;
@@ -288,6 +319,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_are_read_as_written),
+        cmocka_unit_test(masks_are_packed_and_back),
         cmocka_unit_test(other_kinds_are_read_as_written),
         cmocka_unit_test(a_step_of_decodes_fits_in_one_broadcast),
         cmocka_unit_test(damaged_bytes_never_leave_the_limits),

@@ -32,6 +32,8 @@ typedef struct suite {
     uint64_t random;    /* state of suite_uniform */
     void **memory;      /* host memory, freed by suite_close */
     int n_memory;
+    const uint32_t *masks; /* of the next suite_begin and those after it */
+    int n_masks;
     /* of the last suite_begin: */
     int n_rows;
     int32_t ids[SUITE_ROWS], positions[SUITE_ROWS], slot_of[SUITE_ROWS];

@@ -152,7 +152,8 @@ void suite_begin(suite *s, const suite_run *runs, int n_runs, const int32_t *ids
         start[i + 1] = s->n_rows;
     }
     ops_batch batch = {.n_tokens = s->n_rows, .n_sequences = n_runs, .token_ids = s->ids, .positions = s->positions, .sequence_start = start,
-                       .slots = slots, .block_tables = {tables[0], tables[1]}, .table_stride = (int)stride};
+                       .slots = slots, .block_tables = {tables[0], tables[1]}, .table_stride = (int)stride,
+                       .n_masks = s->n_masks, .masks = s->masks};
     status_detail detail = {""};
     if (s->ops->batch_begin(s->c, &batch, &detail) != STATUS_OK) fail_msg("batch_begin: %s", detail.text);
 }

@@ -10,6 +10,8 @@ import socket
 import subprocess
 import time
 
+from response_order import check_order
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("GPTOSS_BUILD_DIR", ROOT / "build" / "release"))
 VOCABULARY = ROOT / "runtime" / "text" / "data" / "o200k_base.tiktoken"
@@ -82,6 +84,19 @@ class FakeServer:
         assert headers["Content-Type"].startswith("text/event-stream")
         return parse_events(data)
 
+    def response_events(self, body):
+        """The checked events of a streamed response."""
+        status, headers, data = self.request("POST", "/v1/responses", dict(body, stream=True))
+        assert status == 200, data
+        assert headers["Content-Type"].startswith("text/event-stream")
+        events = parse_named_events(data)
+        check_order(events)
+        return events
+
+    def prompt_text(self):
+        """What the last call submitted, as text with control tokens."""
+        return self.post("/detokenize", {"tokens": self.report()["submitted"][-1]["prompt"]})["prompt"]
+
     def ids(self, text):
         if text not in self.words:
             self.words[text] = self.post("/tokenize", {"prompt": text})["tokens"]
@@ -126,6 +141,18 @@ class FakeServer:
         if self.process.poll() is None:
             self.process.stdin.close()
         assert self.process.wait(timeout=20) == 0
+
+
+def parse_named_events(data):
+    """The events of a streamed response: each has a name, which is its type, and there is no [DONE]."""
+    out = []
+    for block in data.decode().split("\n\n")[:-1]:
+        name, line = block.split("\n")
+        event = json.loads(line.removeprefix("data: "))
+        assert name == f"event: {event['type']}" and line.startswith("data: "), block
+        out.append(event)
+    assert data.endswith(b"\n\n")
+    return out
 
 
 def parse_events(data):

@@ -32,9 +32,13 @@ struct engine {
     int32_t vocab;
     script *scripts;
     size_t n_scripts, next_script;
-    bool repeat, alive, draining;
+    bool repeat, by_seed, alive, draining;
     double interval;
     int max_queue, running;
+    uint64_t random;        /* state of the generator; 0: scripts are followed */
+    int ending;             /* percent */
+    uint32_t *bits;         /* [ops_mask_words(vocab)] */
+    int32_t *allowed;       /* [vocab] */
     uint64_t next_id, prompt_tokens, generated;
     run *runs;
     engine_event *events;
@@ -115,11 +119,48 @@ static void finish(engine *e, run *r, engine_finish reason, int32_t stop_id)
         *at = r->next;
         break;
     }
+    if (r->request.constraint.mask) r->request.constraint.free(r->request.constraint.user);
     free((void *)r->request.prompt);
     free(r->says.ids);
     json_decref(r->record);
     free(r);
     e->running--;
+}
+
+/* splitmix64 (Steele et al. 2014) */
+static uint64_t next_random(engine *e)
+{
+    uint64_t z = e->random += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* What is drawn instead of `id`, which the script wants (-1: its end). A constraint that allows nothing gives id 0, as the backends do. */
+static int32_t constrain(engine *e, run *r, int32_t id)
+{
+    const engine_constraint *c = &r->request.constraint;
+    size_t words = ops_mask_words(e->vocab), n = 0;
+    memset(e->bits, 0, words * sizeof *e->bits);
+    bool limited = c->mask(c->user, e->bits, words);
+    bool good = id >= 0 && (!limited || (e->bits[id / 32] >> id % 32 & 1));
+    for (int32_t i = 0; limited && i < e->vocab; i++)
+        if (e->bits[i / 32] >> i % 32 & 1) e->allowed[n++] = i;
+    if (limited && n == 0) json_object_set_new(r->record, "stuck", json_true());
+    if (good) {
+        c->accept(c->user, id);
+        return id;
+    }
+    if (e->random && limited && n) {
+        id = e->allowed[next_random(e) % n];
+        for (int i = 0; i < r->request.n_stop_ids && (int)(next_random(e) % 100) < e->ending; i++)
+            if (e->bits[r->request.stop_ids[i] / 32] >> r->request.stop_ids[i] % 32 & 1) id = r->request.stop_ids[i];
+    } else {
+        id = n ? e->allowed[0] : 0;
+        json_object_set_new(r->record, "forced", json_integer(json_integer_value(json_object_get(r->record, "forced")) + 1));
+    }
+    c->accept(c->user, id);
+    return id;
 }
 
 static bool is_stop(const engine_request *request, int32_t id)
@@ -140,8 +181,10 @@ static bool give(engine *e, run *r)
     if (r->n_given >= r->request.max_tokens) return finish(e, r, ENGINE_FINISH_LENGTH, -1), false;
     size_t at = (size_t)r->n_given;
     if (e->repeat && r->says.n) at %= r->says.n;
-    if (at >= r->says.n) return finish(e, r, ENGINE_FINISH_LENGTH, -1), false;
-    int32_t id = r->says.ids[at];
+    bool random = e->random && r->request.constraint.mask;
+    if (at >= r->says.n && !random) return finish(e, r, ENGINE_FINISH_LENGTH, -1), false;
+    int32_t id = at < r->says.n ? r->says.ids[at] : -1;
+    if (r->request.constraint.mask) id = constrain(e, r, id);
     if (!r->n_given) r->first = now_seconds();
     push_event(e, (engine_event){.kind = ENGINE_EVENT_TOKEN, .request = r->id, .user = r->request.user,
                                  .token = make_token(e, id, r->n_given, r->request.top_logprobs)});
@@ -182,10 +225,10 @@ static json_t *make_record(const engine_request *q, uint64_t id)
     json_t *prompt = json_array(), *stops = json_array();
     for (int i = 0; i < q->n_prompt; i++) json_array_append_new(prompt, json_integer(q->prompt[i]));
     for (int i = 0; i < q->n_stop_ids; i++) json_array_append_new(stops, json_integer(q->stop_ids[i]));
-    return checked(json_pack("{s:I s:o s:o s:i s:I s:f s:f s:i s:i s:i s:i s:i s:b}", "id", (json_int_t)id, "prompt", prompt, "stop_ids", stops,
+    return checked(json_pack("{s:I s:o s:o s:i s:I s:f s:f s:i s:i s:i s:i s:i s:b s:b}", "id", (json_int_t)id, "prompt", prompt, "stop_ids", stops,
                              "max_tokens", q->max_tokens, "seed", (json_int_t)q->sampling.seed, "temperature", (double)q->sampling.temperature,
                              "top_p", (double)q->sampling.top_p, "top_k", q->sampling.top_k, "min_tokens", q->sampling.min_tokens, "n_bias",
-                             q->sampling.n_bias, "top_logprobs", q->top_logprobs, "prompt_logprobs", q->prompt_logprobs, "cancelled", 0));
+                             q->sampling.n_bias, "top_logprobs", q->top_logprobs, "prompt_logprobs", q->prompt_logprobs, "constrained", q->constraint.mask != NULL, "cancelled", 0));
 }
 
 status engine_submit(engine *e, const engine_request *request, uint64_t *id, status_detail *detail)
@@ -206,7 +249,7 @@ status engine_submit(engine *e, const engine_request *request, uint64_t *id, sta
         r->record = make_record(request, r->id);
         json_array_append(e->records, r->record);
         if (e->n_scripts) {
-            const script *says = &e->scripts[e->next_script];
+            const script *says = &e->scripts[e->by_seed ? request->sampling.seed % e->n_scripts : e->next_script];
             if (e->next_script + 1 < e->n_scripts) e->next_script++;
             r->says = (script){checked(malloc(says->n * sizeof *says->ids + 1)), says->n};
             if (says->n) memcpy(r->says.ids, says->ids, says->n * sizeof *says->ids);
@@ -282,8 +325,11 @@ void fake_engine_set(engine *e, const json_t *orders)
     pthread_mutex_lock(&e->lock);
     if ((value = json_object_get(orders, "scripts"))) set_scripts(e, value);
     if ((value = json_object_get(orders, "repeat"))) e->repeat = json_is_true(value);
+    if ((value = json_object_get(orders, "by_seed"))) e->by_seed = json_is_true(value);
     if ((value = json_object_get(orders, "alive"))) e->alive = json_is_true(value);
     if ((value = json_object_get(orders, "draining"))) e->draining = json_is_true(value);
+    if ((value = json_object_get(orders, "random"))) e->random = (uint64_t)json_integer_value(value);
+    if ((value = json_object_get(orders, "ending"))) e->ending = (int)json_integer_value(value);
     if ((value = json_object_get(orders, "interval_ms"))) e->interval = json_number_value(value) * 1e-3;
     if ((value = json_object_get(orders, "max_queue"))) e->max_queue = (int)json_integer_value(value);
     pthread_mutex_unlock(&e->lock);
@@ -315,6 +361,8 @@ engine *fake_engine_open(int max_model_len, int32_t vocab)
     e->alive = true;
     e->max_queue = 1024;
     e->records = json_array();
+    e->bits = checked(calloc(ops_mask_words(vocab), sizeof *e->bits));
+    e->allowed = checked(calloc((size_t)vocab, sizeof *e->allowed));
     pthread_mutex_init(&e->lock, NULL);
     if (e->fd < 0 || pthread_create(&e->thread, NULL, tick, e)) abort();
     return e;
@@ -330,6 +378,8 @@ void fake_engine_close(engine *e)
     free_scripts(e);
     json_decref(e->records);
     free(e->events);
+    free(e->bits);
+    free(e->allowed);
     pthread_mutex_destroy(&e->lock);
     close(e->fd);
     free(e);

@@ -11,7 +11,10 @@ engine *fake_engine_open(int max_model_len, int32_t vocab);
 void fake_engine_close(engine *e);
 
 /* Keys, each optional: "scripts": [[ids], ...] for the sequences from now on, one after the other, the last one for all that follow;
- * "repeat": a script begins anew at its end; "interval_ms" between two tokens; "max_queue"; "alive"; "draining" (which cuts what runs). */
+ * "by_seed": a sequence says the script whose number is its seed instead, so that many requests can run side by side;
+ * "repeat": a script begins anew at its end; "random": a seed: behind the script, and where a constraint does not allow it, every id is as likely as
+ * any other that is allowed, 0: a script that is not allowed gives way to the lowest id; "ending": while random, how many draws in a hundred take the end of
+ * the text if that is allowed; "interval_ms" between two tokens; "max_queue"; "alive"; "draining" (which cuts what runs). */
 void fake_engine_set(engine *e, const json_t *orders);
 
 /* {"submitted": [...], "running": n}: a record per submission, with prompt, parameters, tokens given and whether it was cancelled. */

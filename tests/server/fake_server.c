@@ -2,7 +2,7 @@
  *
  * fake_server VOCABULARY [key=value ...]; prints {"port": N}. Then each line of standard input is an order, answered by one line:
  * {"set": {...}} (see fake_engine.h), {"report": true}, {"forget": true}, {"close": seconds}. The end of input closes at once.
- * Keys: max_model_len, max_body, keys (a file), head_seconds, body_seconds, idle_seconds, max_backlog, max_connections.
+ * Keys: max_model_len, max_responses, max_body, keys (a file), head_seconds, body_seconds, idle_seconds, max_backlog, max_connections.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +15,7 @@
 typedef struct flags {
     const char *keys;
     int max_model_len;
+    int64_t max_responses;
     http_limits limits;
 } flags;
 
@@ -27,6 +28,7 @@ static bool read_flag(const char *argument, flags *out)
 #define IS(name) (n == strlen(name) && !strncmp(argument, name, n))
     if (IS("keys")) out->keys = equals + 1;
     else if (IS("max_model_len")) out->max_model_len = (int)number;
+    else if (IS("max_responses")) out->max_responses = (int64_t)number;
     else if (IS("max_body")) out->limits.max_body = (int64_t)number;
     else if (IS("max_backlog")) out->limits.max_backlog = (size_t)number;
     else if (IS("max_connections")) out->limits.max_connections = (int)number;
@@ -85,7 +87,7 @@ int main(int argc, char **argv)
     if (result == STATUS_OK) result = harmony_open(t, &h, &detail);
     engine *e = result == STATUS_OK ? fake_engine_open(f.max_model_len, tokenizer_size(t)) : NULL;
     const char *const names[] = {"gpt-oss-test", "alias/of-it"};
-    server_options options = {.host = "127.0.0.1", .names = names, .n_names = 2, .api_keys_file = f.keys};
+    server_options options = {.host = "127.0.0.1", .names = names, .n_names = 2, .api_keys_file = f.keys, .max_responses = f.max_responses};
     if (e) result = server_open_limits(&options, &f.limits, e, t, h, &s, &detail);
     if (result == STATUS_OK) {
         print_json(json_pack("{s:i}", "port", server_port(s)));

@@ -41,13 +41,13 @@ static char *build(const char *text)
     api_error error = {0};
     buffer out = {0};
     chat_request request;
-    chat_prompt prompt;
+    prompt_messages prompt;
     if (!json_body_parse(copy, strlen(copy), &body, &error) || !chat_request_parse(body, &limits, &request, &error)) {
         buffer_printf(&out, "!%s", error.param);
     } else {
         if (chat_prompt_build(&request, "2026-01-02", &prompt, &error)) {
             for (size_t i = 0; i < prompt.n; i++) describe(&prompt.messages[i], &out);
-            chat_prompt_free(&prompt);
+            prompt_free(&prompt);
         } else {
             buffer_printf(&out, "!%s", error.param);
         }

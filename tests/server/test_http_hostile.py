@@ -355,6 +355,8 @@ def test_closing_does_not_wait_for_ever(own_server):
     with server.connect() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.sendall(http("POST", "/v1/completions", json.dumps({"prompt": "x", "max_tokens": 3000, "n": 30, "stream": True}).encode()))
+        while not server.report()["submitted"]:  # nothing runs before the request was read, either
+            time.sleep(0.005)
         server.wait_idle(20)
         start = time.monotonic()
         server.close(0.5)

@@ -30,13 +30,19 @@ static void test_a_usual_head(void **state)
     assert_int_equal(refused, 0);
     assert_true(http_slice_is(h->method, "POST"));
     assert_true(http_slice_is(h->path, "/v1/x"));
+    assert_true(http_slice_is(h->query, "q=1"));
     assert_int_equal(h->content_length, 12);
     assert_true(h->keep_alive);
     assert_true(http_slice_is(http_head_find(h, "x-two"), "a, b"));
     h = parse("GET http://host:1/health HTTP/1.0\r\n\r\n", &refused);
     assert_int_equal(refused, 0);
     assert_true(http_slice_is(h->path, "/health"));
+    assert_int_equal(h->query.size, 0);
     assert_false(h->keep_alive);
+    h = parse("GET /a?b?c#d?e HTTP/1.1\r\nHost: a\r\n\r\n", &refused);
+    assert_true(http_slice_is(h->path, "/a") && http_slice_is(h->query, "b?c"));
+    h = parse("GET /a#b?c HTTP/1.1\r\nHost: a\r\n\r\n", &refused);
+    assert_true(http_slice_is(h->path, "/a") && !h->query.size);
     h = parse("GET / HTTP/1.1\r\nHost: a\r\nConnection: foo, close\r\n\r\n", &refused);
     assert_false(h->keep_alive);
 }

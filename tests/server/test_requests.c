@@ -84,8 +84,36 @@ static void test_refused_chat_fields(void **state)
         {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\",\"parameters\":[]}}]}", "tools[0].function.parameters", 400},
         {"{" M ",\"tool_choice\":\"auto\"}", "tool_choice", 400},
         {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\"}}],\"tool_choice\":\"all\"}", "tool_choice", 400},
-        {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\"}}],\"tool_choice\":\"required\"}", "tool_choice", 501},
-        {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\"}}],\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"a\"}}}", "tool_choice", 501},
+        {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\",\"strict\":1}}]}", "tools[0].function.strict", 400},
+        {"{" M ",\"tool_choice\":\"required\"}", "tool_choice", 400},
+        {"{" M ",\"structured_outputs\":[]}", "structured_outputs", 400},
+        {"{" M ",\"structured_outputs\":{\"structural_tag\":\"x\"}}", "structured_outputs", 400},
+        {"{" M ",\"structured_outputs\":{\"disable_any_whitespace\":true}}", "structured_outputs", 400},
+        {"{" M ",\"structured_outputs\":{\"json\":3}}", "structured_outputs.json", 400},
+        {"{" M ",\"structured_outputs\":{\"json\":\"{\"}}", "structured_outputs.json", 400},
+        {"{" M ",\"structured_outputs\":{\"json\":{},\"regex\":\"a\"}}", "structured_outputs.regex", 400},
+        {"{" M ",\"structured_outputs\":{\"choice\":[]}}", "structured_outputs.choice", 400},
+        {"{" M ",\"structured_outputs\":{\"choice\":[\"a\",1]}}", "structured_outputs.choice", 400},
+        {"{" M ",\"structured_outputs\":{\"grammar\":1}}", "structured_outputs.grammar", 400},
+        {"{" M ",\"structured_outputs\":{\"regex\":\"a\"},\"guided_regex\":\"b\"}", "guided_regex", 400},
+        {"{" M ",\"guided_json\":[]}", "guided_json", 400},
+        {"{" M ",\"guided_choice\":\"a\"}", "guided_choice", 400},
+        {"{" M ",\"guided_grammar\":{}}", "guided_grammar", 400},
+        {"{" M ",\"guided_regex\":\"a\",\"guided_whitespace_pattern\":\" \"}", "guided_whitespace_pattern", 400},
+        {"{" M ",\"allowed_token_ids\":[]}", "allowed_token_ids", 400},
+        {"{" M ",\"allowed_token_ids\":[1000]}", "allowed_token_ids", 400},
+        {"{" M ",\"bad_words\":[\"a\",3]}", "bad_words", 400},
+        {"{" M ",\"bad_words\":[\"  \"]}", "bad_words", 400},
+        {"{" M ",\"bad_words\":\"a\"}", "bad_words", 400},
+        {"{" M ",\"prompt_logprobs\":-1}", "prompt_logprobs", 400},
+        {"{" M ",\"prompt_logprobs\":1,\"stream\":true}", "prompt_logprobs", 400},
+        {"{" M ",\"truncate_prompt_tokens\":0}", "truncate_prompt_tokens", 400},
+        {"{" M ",\"truncate_prompt_tokens\":-2}", "truncate_prompt_tokens", 400},
+        {"{" M ",\"use_beam_search\":true}", "use_beam_search", 400},
+        {"{" M ",\"cache_salt\":\"x\"}", "cache_salt", 400},
+        {"{" M ",\"return_token_ids\":true}", "return_token_ids", 400},
+        {"{" M ",\"chat_template\":\"x\"}", "chat_template", 400},
+        {"{" M ",\"request_id\":4}", "request_id", 400},
         {"{" M ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"a\"}}],\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"b\"}}}", "tool_choice.function.name", 400},
         {"{" M ",\"response_format\":{\"type\":\"json_schema\"}}", "response_format.json_schema", 400},
         {"{" M ",\"response_format\":{\"type\":\"xml\"}}", "response_format.type", 400},
@@ -93,7 +121,7 @@ static void test_refused_chat_fields(void **state)
         {"{" M ",\"reasoning_effort\":\"none\"}", "reasoning_effort", 400},
         {"{" M ",\"reasoning_effort\":3}", "reasoning_effort", 400},
         {"{" M ",\"current_date\":\"today\"}", "current_date", 400},
-        {"{" M ",\"continue_final_message\":true}", "continue_final_message", 501},
+        {"{" M ",\"continue_final_message\":true}", "continue_final_message", 400},
         {"{" M ",\"top_p\":1e-35}", "top_p", 400},
         {"{" M ",\"top_p\":1e-320}", "top_p", 400},
         {"{" M ",\"repetition_penalty\":1e300}", "repetition_penalty", 400},
@@ -115,7 +143,8 @@ static void test_refused_chat_fields(void **state)
 static void test_null_and_unknown_fields_mean_nothing(void **state)
 {
     (void)state;
-    static const char *const keys[] = {"model", "temperature", "top_p", "top_k", "min_p", "n", "max_tokens", "max_completion_tokens", "seed", "stop", "stop_token_ids", "logit_bias", "stream", "stream_options", "logprobs", "top_logprobs", "tools", "tool_choice", "response_format", "reasoning_effort", "user", "presence_penalty", "frequency_penalty", "repetition_penalty", "parallel_tool_calls", "never_heard_of", "include_reasoning", "min_tokens", "ignore_eos", "store", "metadata", "chat_template_kwargs", "current_date", "priority"};
+    static const char *const keys[] = {"model", "temperature", "top_p", "top_k", "min_p", "n", "max_tokens", "max_completion_tokens", "seed", "stop", "stop_token_ids", "logit_bias", "stream", "stream_options", "logprobs", "top_logprobs", "tools", "tool_choice", "response_format", "reasoning_effort", "user", "presence_penalty", "frequency_penalty", "repetition_penalty", "parallel_tool_calls", "never_heard_of", "include_reasoning", "min_tokens", "ignore_eos", "store", "metadata", "chat_template_kwargs", "current_date", "priority",
+        "structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar", "allowed_token_ids", "bad_words", "prompt_logprobs", "truncate_prompt_tokens", "request_id", "cache_salt", "return_token_ids", "chat_template"};
     buffer text = {0};
     assert_true(buffer_append_text(&text, "{" M));
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) assert_true(buffer_printf(&text, ",\"%s\":null", keys[i]));
@@ -158,6 +187,68 @@ static void test_chat_fields_are_read(void **state)
     assert_string_equal(r.date, "2025-01-31");
     assert_true(r.tools.n == 1 && r.tools.offered && !strcmp(r.tools.names[0], "f"));
     chat_request_free(&r);
+}
+
+static void test_tools_and_their_choice(void **state)
+{
+    (void)state;
+    chat_request r;
+    api_error error = {0};
+#define TOOLS ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},{\"type\":\"function\",\"function\":{\"name\":\"g\",\"strict\":true}}]"
+    if (!chat("{" M TOOLS "}", &r, &error)) fail_msg("%s", error.message);
+    assert_true(r.tools.choice == CHAT_CHOICE_AUTO && !r.tools.strict[0] && r.tools.strict[1]);
+    chat_request_free(&r);
+    if (!chat("{" M TOOLS ",\"tool_choice\":\"required\"}", &r, &error)) fail_msg("%s", error.message);
+    assert_true(r.tools.choice == CHAT_CHOICE_REQUIRED && r.tools.offered);
+    chat_request_free(&r);
+    if (!chat("{" M TOOLS ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}}", &r, &error)) fail_msg("%s", error.message);
+    assert_true(r.tools.choice == CHAT_CHOICE_NAMED && r.tools.named == 1);
+    chat_request_free(&r);
+    if (!chat("{" M TOOLS ",\"tool_choice\":\"none\"}", &r, &error)) fail_msg("%s", error.message);
+    assert_true(!r.tools.offered);
+    chat_request_free(&r);
+#undef TOOLS
+}
+
+/* One way to say it or another: the same source comes out. */
+static void test_structured_outputs_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        constraint_kind kind;
+        const char *value, *param;
+        bool compact;
+    } cases[] = {
+        {"\"structured_outputs\":{\"json\":{\"type\":\"null\"}}", CONSTRAINT_SCHEMA, "{\"type\":\"null\"}", "structured_outputs.json", false},
+        {"\"structured_outputs\":{\"json\":\"{\\\"type\\\": \\\"null\\\"}\"}", CONSTRAINT_SCHEMA, "{\"type\":\"null\"}", "structured_outputs.json", false},
+        {"\"guided_json\":{\"type\":\"null\"},\"structured_outputs\":null", CONSTRAINT_SCHEMA, "{\"type\":\"null\"}", "guided_json", false},
+        {"\"structured_outputs\":{\"json_object\":true,\"regex\":null}", CONSTRAINT_JSON_OBJECT, NULL, "structured_outputs.json_object", false},
+        {"\"structured_outputs\":{\"json_object\":true,\"disable_any_whitespace\":true}", CONSTRAINT_JSON_OBJECT, NULL, "structured_outputs.json_object", true},
+        {"\"structured_outputs\":{\"choice\":[\"a\",\"b\"]}", CONSTRAINT_CHOICE, "[\"a\",\"b\"]", "structured_outputs.choice", false},
+        {"\"guided_choice\":[\"a\"]", CONSTRAINT_CHOICE, "[\"a\"]", "guided_choice", false},
+        {"\"structured_outputs\":{\"regex\":\"a+\"}", CONSTRAINT_REGEX, "a+", "structured_outputs.regex", false},
+        {"\"guided_regex\":\"a+\"", CONSTRAINT_REGEX, "a+", "guided_regex", false},
+        {"\"structured_outputs\":{\"grammar\":\"root ::= x\",\"disable_fallback\":true}", CONSTRAINT_EBNF, "root ::= x", "structured_outputs.grammar", false},
+        {"\"guided_grammar\":\"root ::= x\"", CONSTRAINT_EBNF, "root ::= x", "guided_grammar", false},
+        {"\"response_format\":{\"type\":\"json_object\"}", CONSTRAINT_JSON_OBJECT, NULL, "response_format", false},
+        {"\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":\"x\",\"schema\":{}}}", CONSTRAINT_SCHEMA, "{}", "response_format.json_schema.schema", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[400];
+        completion_request r;
+        api_error error = {0};
+        snprintf(text, sizeof text, "{\"prompt\":\"x\",%s}", cases[i].text);
+        if (!completion(text, &r, &error)) fail_msg("%s: %s", text, error.message);
+        const structured_output *s = &r.params.structured;
+        assert_true(s->given && s->source.kind == cases[i].kind && s->source.compact == cases[i].compact);
+        assert_string_equal(s->param, cases[i].param);
+        char *json = s->source.json ? json_dumps(s->source.json, JSON_COMPACT) : NULL;
+        if (json) assert_string_equal(json, cases[i].value);
+        else if (cases[i].value) assert_true(s->source.size == strlen(cases[i].value) && !memcmp(s->source.text, cases[i].value, s->source.size));
+        free(json);
+        completion_request_free(&r);
+    }
 }
 
 /* Every value that the server lets through is one that the engine takes, down to the last float. */
@@ -248,7 +339,11 @@ static void test_messages_say_what_is_allowed(void **state)
         {false, "{\"prompt\":\"x\",\"stop_token_ids\":[\"a\"]}", "stop_token_ids", "not a string"},
         {false, "{\"prompt\":\"x\",\"logit_bias\":{\"4294967297\":1}}", "logit_bias", "\"4294967297\" is not"},
         {false, "{\"prompt\":\"x\",\"logit_bias\":{\"18446744073709551617\":1}}", "logit_bias", "\"18446744073709551617\" is not"},
-        {false, "{\"prompt\":\"x\",\"allowed_token_ids\":[4294967297]}", "allowed_token_ids", "is not supported"},
+        {false, "{\"prompt\":\"x\",\"allowed_token_ids\":[4294967297]}", "allowed_token_ids", "4294967297 is not a token id of this model (0 to 999)"},
+        {false, "{\"prompt\":\"x\",\"best_of\":2,\"n\":3}", "best_of", "less than n, which is 3"},
+        {false, "{\"prompt\":\"x\",\"best_of\":2,\"stream\":true}", "best_of", "stream is true"},
+        {false, "{\"prompt\":\"x\",\"response_format\":{\"type\":\"json_object\"},\"guided_regex\":\"a\"}", "response_format", "only one of"},
+        {false, "{\"prompt\":\"x\",\"response_format\":{\"type\":\"json_schema\"}}", "response_format.json_schema", "is required"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         chat_request c;
@@ -333,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_chat_fields_are_read),       cmocka_unit_test(test_completion_prompts),
         cmocka_unit_test(test_server_and_engine_agree_on_ranges), cmocka_unit_test(test_min_tokens_fit_the_answer),
         cmocka_unit_test(test_messages_say_what_is_allowed),
+        cmocka_unit_test(test_tools_and_their_choice),     cmocka_unit_test(test_structured_outputs_are_read),
         cmocka_unit_test(test_bodies_that_are_no_objects), cmocka_unit_test(test_lone_surrogates_are_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

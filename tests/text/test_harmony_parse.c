@@ -231,6 +231,21 @@ static void an_answer_without_header(void **state)
                   "final[role=assistant] Hello\nfinal[role=assistant channel=final] A\n");
     assert_parsed(state, "<|start|>assistant I am sorry<|return|>", "final[role=assistant] I am sorry\n");
     assert_parsed(state, "<|start|>user I am sorry<|return|>", "");
+    assert_parsed(state, "<|end|><|start|>user I am sorry<|return|>", "");
+    assert_parsed(state, "<|end|><|start|>functions.g I am sorry<|return|>", "");
+}
+
+/* <|start|> and no role: in a generation (it does not begin with <|start|>) it is the assistant's, in a transcript nobody's. */
+static void an_answer_without_role(void **state)
+{
+    assert_parsed(state, "<|channel|>analysis<|message|>x<|end|><|start|>I am sorry<|return|>",
+                  "analysis[role=assistant channel=analysis] x\nfinal[role=assistant] I am sorry\n");
+    assert_parsed(state, "<|end|><|start|>I am sor", "final[role=assistant] I am sor\n");
+    assert_parsed(state, "<|start|>I am sorry<|return|>", "");
+    assert_parsed(state, "<|end|><|start|> to=assistant I am sorry<|return|>", "final[role=assistant] to=assistant I am sorry\n");
+    assert_parsed(state, "finally...<|return|>", "final[role=assistant] finally...\n");
+    assert_parsed(state, "final...sorry<|return|>", "final[role=assistant] final...sorry\n");
+    assert_parsed(state, "final<|return|>", "");
 }
 
 /* Text without a header streams: it does not wait for the end of the generation. */
@@ -319,6 +334,7 @@ int main(void)
         cmocka_unit_test(partial_content_counts),
         cmocka_unit_test(messages_stay_apart),
         cmocka_unit_test(an_answer_without_header),
+        cmocka_unit_test(an_answer_without_role),
         cmocka_unit_test(a_long_answer_without_header_streams),
         cmocka_unit_test(a_lone_content_type_is_no_recipient),
         cmocka_unit_test(special_tokens_in_content_are_their_text),

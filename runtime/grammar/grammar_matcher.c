@@ -1,0 +1,88 @@
+#include <stdlib.h>
+
+#include "runtime/grammar/grammar_internal.h"
+#include "runtime/grammar/mask.h"
+
+static void look_at_config(grammar_matcher *m)
+{
+    const machine_config *config = &m->g->machine.configs[m->config];
+    m->done = config->done;
+    m->may_continue = config->n > 0;
+}
+
+status grammar_matcher_open(grammar *g, grammar_matcher **out, status_detail *detail)
+{
+    grammar_matcher *m = calloc(1, sizeof *m);
+    if (!m) return status_fail(detail, STATUS_INTERNAL, "out of memory for a constrained sequence");
+    m->g = grammar_retain(g);
+    pthread_mutex_lock(&g->lock);
+    m->config = g->machine.start;
+    look_at_config(m);
+    m->after = g->matchers;
+    if (m->after) m->after->before = m;
+    g->matchers = m;
+    pthread_mutex_unlock(&g->lock);
+    *out = m;
+    return STATUS_OK;
+}
+
+void grammar_matcher_close(grammar_matcher *m)
+{
+    if (!m) return;
+    grammar *g = m->g;
+    pthread_mutex_lock(&g->lock);
+    if (m->before) {
+        m->before->after = m->after;
+    } else {
+        g->matchers = m->after;
+    }
+    if (m->after) m->after->before = m->before;
+    pthread_mutex_unlock(&g->lock);
+    free(m);
+    grammar_release(g);
+}
+
+status grammar_matcher_mask(grammar_matcher *m, uint32_t *bits, status_detail *detail)
+{
+    grammar *g = m->g;
+    pthread_mutex_lock(&g->lock);
+    grammar_make_room(g);
+    bool written = mask_write(&g->machine, g->vocab, m->config, bits);
+    pthread_mutex_unlock(&g->lock);
+    if (!written) return status_fail(detail, STATUS_INTERNAL, "out of memory for the mask of a constrained sequence");
+    return STATUS_OK;
+}
+
+/* The configuration after all bytes, or MACHINE_DEAD, MACHINE_NO_MEMORY. */
+static uint32_t step_all(machine *m, uint32_t config, const unsigned char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size && config != MACHINE_DEAD && config != MACHINE_NO_MEMORY; i++)
+        config = machine_step(m, config, bytes[i]);
+    return config;
+}
+
+bool grammar_matcher_accept(grammar_matcher *m, int32_t id)
+{
+    size_t size;
+    const unsigned char *bytes = grammar_vocab_bytes(m->g->vocab, id, &size);
+    if (size == 0) return false;
+    machine *runs = &m->g->machine;
+    pthread_mutex_lock(&m->g->lock);
+    grammar_make_room(m->g);
+    uint32_t to = step_all(runs, m->config, bytes, size);
+    if (to == MACHINE_DEAD) {
+        /* A slice may have promised this token, and the bounds of machine.h dropped its run among very many others. */
+        uint32_t run = mask_run_config(runs, m->g->vocab, m->config);
+        if (run != MACHINE_DEAD && run != MACHINE_NO_MEMORY && run != m->config) to = step_all(runs, run, bytes, size);
+    }
+    bool accepted = to != MACHINE_DEAD && to != MACHINE_NO_MEMORY;
+    if (accepted) {
+        m->config = to;
+        look_at_config(m);
+    }
+    pthread_mutex_unlock(&m->g->lock);
+    return accepted;
+}
+
+bool grammar_matcher_is_done(const grammar_matcher *m) { return m->done; }
+bool grammar_matcher_may_continue(const grammar_matcher *m) { return m->may_continue; }
