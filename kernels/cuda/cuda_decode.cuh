@@ -1,0 +1,124 @@
+/* A decode step of one row in one kernel that stays: internal to cuda_decode*.cu*. Read cuda_decode.cu first. */
+#ifndef KERNELS_CUDA_CUDA_DECODE_CUH
+#define KERNELS_CUDA_CUDA_DECODE_CUH
+
+#include "kernels/cuda/cuda_mxfp4.cuh"
+#include "kernels/cuda/cuda_ring.cuh"
+
+/* Warps of a block: consumers, one that finishes what they leave, one that produces: five on each quarter of an SM. CUT_WARPS warps share the columns of an expert's row tile, CUT_TILES column tiles each. */
+enum { CUT_WARPS = 9, CUT_GROUPS = 2, CUT_TILES = 5, CONSUMERS = CUT_WARPS * CUT_GROUPS, WORKERS = CONSUMERS + 1 };
+enum { WORKER_THREADS = 32 * WORKERS, DECODE_THREADS = WORKER_THREADS + 32 };
+/* Of what the kernel serves. */
+enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CUT_WARPS * CUT_TILES * MXFP4_TILE_COLS, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 1024, MAX_SPLITS = 16 };
+/* The ring. A slot holds an expert's row tile or a few rows of a BF16 matrix; SLOT_ARRIVALS empty it, however many warps share it. */
+enum { SLOTS = 7, SLOT_BYTES = 24576, SLOT_ARRIVALS = 36, PARTIALS = 4 };
+enum { ATTENTION_WARPS = 16, CHUNK_KEYS = 8, SHARE_KEYS = ATTENTION_WARPS * CHUNK_KEYS };
+
+typedef struct decode_layer {
+    const bf16 *attn_norm, *qkv, *qkv_bias, *sinks, *o, *o_bias, *mlp_norm, *router, *router_bias; /* o_bias may be NULL */
+    mxfp4_stack gate_up, down;
+    bf16 *k_cache, *v_cache;
+    int kind, window; /* keys visible, 0: all */
+} decode_layer;
+
+/* A number on its way between blocks: 32 bits and the epoch that wrote them, stored and loaded as one. */
+typedef uint2 decode_word;
+
+/* Where each kind of number lies, in words; a layer uses one of two such sets, by turns. */
+typedef struct decode_places {
+    int qkv, partial, attn, delta, logits, activations, returned, size;
+} decode_places;
+
+typedef struct decode_args {
+    const decode_layer *layers;
+    const bf16 *embedding, *final_norm, *head;
+    decode_word *words;  /* [2, places.size] */
+    decode_places places;
+    const int32_t *serial; /* of the step: no two steps in flight or in sequence have the same */
+    const int32_t *token_ids, *slots, *slot_last, *contexts, *tables[OPS_KV_KINDS];
+    const float *cosine, *sine;
+    float *logits; /* [vocab] */
+    int n_layers, hidden, q_heads, kv_heads, n_experts, top_k, intermediate, vocab, block_tokens, max_splits;
+    float eps, scale, alpha, limit;
+} decode_args;
+
+struct decode_shared {
+    uint8_t ring[SLOTS][SLOT_BYTES];
+    bf16 x[MAX_HIDDEN]; /* residual stream */
+    union {
+        struct {
+            bf16 normed[MAX_HIDDEN];
+            __half halves[MAX_HIDDEN]; /* the same for experts */
+        };
+        bf16 attn[MAX_ATTN];
+    };
+    union {
+        struct {
+            float sums[ATTENTION_WARPS][MAX_GROUP][HEAD_DIM];
+            float largest[ATTENTION_WARPS][MAX_GROUP], total[ATTENTION_WARPS][MAX_GROUP];
+            bf16 q[MAX_GROUP][HEAD_DIM], k[HEAD_DIM], v[HEAD_DIM];
+        } attention;
+        __half activations[2][MAX_HIDDEN]; /* of the two choices that a block's part of down can touch */
+        float router[MAX_ROUTED];
+    };
+    float partials[PARTIALS][CUT_WARPS][MXFP4_TILE_ROWS];
+    decode_layer layers[2]; /* of this layer and the next, by turns */
+    uint64_t full[SLOTS], empty[SLOTS], summed[PARTIALS], taken[PARTIALS], routed;
+    float squares[WORKERS];
+    int ids[MAX_TOP_K];
+    float weights[MAX_TOP_K];
+};
+
+/* What every thread keeps of where its block is. */
+struct decode_place {
+    int units;        /* that went through the ring so far */
+    int expert_units; /* that went through the partial sums so far */
+    int context;      /* keys of the sequence, this step's included */
+    uint32_t epoch;   /* of the layer */
+    decode_word *words;
+};
+
+__device__ static inline void decode_sync_workers(void) { asm volatile("bar.sync 1, %0;" ::"r"((int)WORKER_THREADS) : "memory"); }
+
+__device__ static inline void decode_arrive(uint64_t *barrier, int count)
+{
+    RING_ASM("mbarrier.arrive.shared.b64 _, [%0], %1;" ::"r"(ring_address(barrier)), "r"(count) : "memory");
+}
+
+__device__ static inline float decode_warp_sum(float value)
+{
+#pragma unroll
+    for (int step = 16; step; step /= 2) value += __shfl_xor_sync(~0u, value, step);
+    return value;
+}
+
+/* threadIdx.x and blockIdx.x, so that the compiler cannot know: what a stage derives from them it then derives anew in every stage, instead of keeping all of
+ * it in registers, that is on the stack, for the whole kernel. */
+__device__ static inline int decode_thread(void)
+{
+    int thread = (int)threadIdx.x;
+    asm volatile("" : "+r"(thread));
+    return thread;
+}
+__device__ static inline unsigned decode_block(void)
+{
+    unsigned block = blockIdx.x;
+    asm volatile("" : "+r"(block));
+    return block;
+}
+
+/* This block's share of so many things; things times blocks are less than 2^32. */
+struct decode_range {
+    int begin, end;
+};
+
+__device__ static inline decode_range decode_share(int total)
+{
+    unsigned block = decode_block();
+    return {(int)((unsigned)total * block / gridDim.x), (int)((unsigned)total * (block + 1) / gridDim.x)};
+}
+
+/* As the stages round what they hand on. */
+__device__ static inline float decode_round(float value) { return __bfloat162float(__float2bfloat16(value)); }
+
+#endif
