@@ -118,6 +118,7 @@ __global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_
         for (int i = 0; i < SLOTS; i++) {
             ring_barrier_begin(&s.full[i], 1);
             ring_barrier_begin(&s.empty[i], SLOT_ARRIVALS);
+            s.filling[i] = -1;
         }
         for (int i = 0; i < PARTIALS; i++) {
             ring_barrier_begin(&s.summed[i], CUT_WARPS);

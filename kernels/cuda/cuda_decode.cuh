@@ -63,6 +63,7 @@ struct decode_shared {
     };
     float partials[PARTIALS][CUT_WARPS][MXFP4_TILE_ROWS];
     decode_layer layers[2]; /* of this layer and the next, by turns */
+    int filling[SLOTS]; /* the unit that the slot is given to; -1: none yet */
     uint64_t full[SLOTS], empty[SLOTS], summed[PARTIALS], taken[PARTIALS], routed;
     float squares[WORKERS];
     int ids[MAX_TOP_K];
@@ -116,6 +117,26 @@ __device__ static inline decode_range decode_share(int total)
 {
     unsigned block = decode_block();
     return {(int)((unsigned)total * block / gridDim.x), (int)((unsigned)total * (block + 1) / gridDim.x)};
+}
+
+/* The producer's side: waits until unit `unit` may have its slot, which is going to get so many bytes. */
+__device__ static inline int decode_begin_fill(decode_shared &s, int unit, uint32_t bytes)
+{
+    int slot = unit % SLOTS;
+    if (unit >= SLOTS) ring_wait(&s.empty[slot], unit / SLOTS - 1);
+    *(volatile int *)&s.filling[slot] = unit;
+    ring_expect(&s.full[slot], bytes);
+    return slot;
+}
+
+/* The consumer's side: until the unit is there. A warp does not read every unit, and copies may overtake each other: it can ask for a unit whose slot does
+ * not even hold the one before. Only once the slot is the unit's does the barrier's parity tell which of the two has come. */
+__device__ static inline void decode_wait_filled(decode_shared &s, int unit)
+{
+    int slot = unit % SLOTS;
+    while (*(volatile int *)&s.filling[slot] != unit) {
+    }
+    ring_wait(&s.full[slot], unit / SLOTS);
 }
 
 /* As the stages round what they hand on. */

@@ -18,10 +18,8 @@ template <typename cut> __device__ static void dense_produce(decode_shared &s, i
     decode_range range = decode_share(rows);
     uint32_t row_bytes = (uint32_t)cols * sizeof(bf16);
     for (int row = range.begin; row < range.end; row += cut::rows, units++) {
-        int slot = units % SLOTS, round = units / SLOTS;
         uint32_t bytes = row_bytes * (uint32_t)min(cut::rows, range.end - row);
-        if (round > 0) ring_wait(&s.empty[slot], round - 1);
-        ring_expect(&s.full[slot], bytes);
+        int slot = decode_begin_fill(s, units, bytes);
         ring_copy(s.ring[slot], w + (int64_t)row * cols, bytes, &s.full[slot], policy);
     }
 }
@@ -54,7 +52,7 @@ __device__ static void dense_consume(decode_shared &s, decode_place &p, const bf
             int unit = row / cut::rows, slot = (p.units + unit) % SLOTS;
             const uint4 *w = (const uint4 *)(s.ring[slot] + (row % cut::rows) * cols * (int)sizeof(bf16)) + lane;
             float sums[2] = {}, more = bias ? __bfloat162float(bias[range.begin + row]) : 0;
-            ring_wait(&s.full[slot], (p.units + unit) / SLOTS);
+            decode_wait_filled(s, p.units + unit);
 #pragma unroll
             for (int i = 0; i < cut::chunks; i++) sums[i % 2] = dense_add(lane + 32 * i < chunks ? w[32 * i] : make_uint4(0, 0, 0, 0), x[i], sums[i % 2]);
             __syncwarp();

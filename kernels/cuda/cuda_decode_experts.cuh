@@ -14,10 +14,8 @@ __device__ static void experts_produce(decode_shared &s, int &units, const mxfp4
     decode_range range = experts_share(w, top_k);
     uint32_t codes = (uint32_t)w.col_tiles * MXFP4_TILE_BYTES, scales = (uint32_t)w.col_tiles * MXFP4_TILE_SCALE_BYTES;
     for (int unit = range.begin; unit < range.end; unit++, units++) {
-        int slot = units % SLOTS, round = units / SLOTS;
+        int slot = decode_begin_fill(s, units, codes + scales);
         int64_t tile = (int64_t)s.ids[unit / w.row_tiles] * w.row_tiles + unit % w.row_tiles;
-        if (round > 0) ring_wait(&s.empty[slot], round - 1);
-        ring_expect(&s.full[slot], codes + scales);
         ring_copy(s.ring[slot], (const uint8_t *)w.tiles + tile * codes, codes, &s.full[slot], policy);
         ring_copy(s.ring[slot] + codes, (const uint8_t *)w.scales + tile * scales, scales, &s.full[slot], policy);
     }
@@ -60,7 +58,7 @@ template <typename row_finder> __device__ static void experts_consume(decode_sha
             experts_load_row(x, rows(choice), first, tiles, lane);
         }
         float sums[2] = {};
-        ring_wait(&s.full[slot], (p.units + index) / SLOTS);
+        decode_wait_filled(s, p.units + index);
         const uint4 *codes = (const uint4 *)s.ring[slot] + first * 32 + lane;
         const uint32_t *scales = (const uint32_t *)(s.ring[slot] + w.col_tiles * MXFP4_TILE_BYTES) + first * 8 + lane / 4;
 #pragma unroll
