@@ -32,88 +32,83 @@ struct cuda_decode_state {
     decode_args args; /* without what the batch decides */
 };
 
-__device__ static int qkv_rows(const decode_args &a) { return (a.q_heads + 2 * a.kv_heads) * HEAD_DIM; }
+__device__ static inline int qkv_rows(const decode_args &a) { return (a.q_heads + 2 * a.kv_heads) * HEAD_DIM; }
 
-__device__ static void produce(decode_shared &s, const decode_args &a)
+__device__ static void produce(void)
 {
+    const decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
     uint64_t once = ring_read_once();
     int units = 0;
-    for (int l = 0; l < a.n_layers; l++) {
+    for (int l = 0; l <= a.n_layers; l++) {
         const decode_layer &layer = s.layers[l % 2];
-        dense_produce<dense_hidden>(s, units, layer.qkv, qkv_rows(a), a.hidden, once);
-        dense_produce<dense_attn>(s, units, layer.o, a.hidden, a.q_heads * HEAD_DIM, once);
-        dense_produce<dense_hidden>(s, units, layer.router, a.n_experts, a.hidden, once);
-        ring_wait(&s.routed, l);
-        experts_produce(s, units, layer.gate_up, a.top_k, once);
-        experts_produce(s, units, layer.down, a.top_k, once);
+        bool last = l == a.n_layers;
+        dense_produce(units, last ? a.head : layer.qkv, last ? a.vocab : qkv_rows(a), a.hidden, once);
+        if (last) break;
+        dense_produce(units, layer.o, a.hidden, a.q_heads * HEAD_DIM, once);
+        dense_produce(units, layer.router, a.n_experts, a.hidden, once);
+        ring_wait((uint64_t *)&s.routed, l);
+        experts_produce(units, layer.gate_up, once);
+        experts_produce(units, layer.down, once);
     }
-    dense_produce<dense_hidden>(s, units, a.head, a.vocab, a.hidden, once);
 }
 
-/* From normed to delta in x and normed again. */
-__device__ static void attention_block(decode_shared &s, const decode_args &a, const decode_layer &layer, decode_place &p)
-{
-    dense_consume<dense_hidden>(s, p, s.normed, layer.qkv_bias, qkv_rows(a), a.hidden, [&](int row, float sum) { words_store(p, a.places.qkv + row, decode_round(sum)); });
-    attention_stage(s, a, layer, p);
-    vector_take_attn(s, a, p);
-    dense_consume<dense_attn>(s, p, s.attn, layer.o_bias, a.hidden, a.q_heads * HEAD_DIM,
-                              [&](int row, float sum) { words_store(p, a.places.delta + row, decode_round(sum)); });
-    vector_scale scale = vector_load_scale(a, layer.mlp_norm);
-    vector_add_delta(s, a, p);
-    vector_norm(s, a, scale);
-}
-
-/* From normed to words of what each chosen expert gives. */
-__device__ static void experts_block(decode_shared &s, const decode_args &a, const decode_layer &layer, decode_place &p)
-{
-    dense_consume<dense_hidden>(s, p, s.normed, layer.router_bias, a.n_experts, a.hidden, [&](int row, float sum) { words_store(p, a.places.logits + row, sum); });
-    if (threadIdx.x < 32) vector_choose(s, a, p);
-    decode_sync_workers();
-    experts_product(
-        s, p, layer.gate_up, a.top_k, [&](int) { return s.halves; },
-        [&](int choice, int row, float gate, float up) {
-            words_store(p, a.places.activations + choice * a.intermediate + row / 2, mxfp4_swiglu(gate, up, a.alpha, a.limit));
-        });
-    decode_range range = experts_share(layer.down, a.top_k);
-    int first = range.begin / layer.down.row_tiles, choices = range.end > range.begin ? (range.end - 1) / layer.down.row_tiles - first + 1 : 0;
-    vector_take_activations(s, a, p, first, choices);
-    experts_product(
-        s, p, layer.down, a.top_k, [&](int choice) { return s.activations[choice - first]; },
-        [&](int choice, int row, float one, float other) { words_store(p, a.places.returned + (choice * a.hidden + row) / 2, attention_pack(one, other)); });
-}
-
-__device__ static void load_layer(decode_shared &s, const decode_args &a, int l)
+__device__ static inline void load_layer(int l)
 {
     static_assert(sizeof(decode_layer) % sizeof(uint64_t) == 0, "copied by words");
-    if (l < a.n_layers && threadIdx.x < sizeof(decode_layer) / sizeof(uint64_t))
-        ((uint64_t *)&s.layers[l % 2])[threadIdx.x] = ((const uint64_t *)(a.layers + l))[threadIdx.x];
+    decode_shared &s = decode_memory();
+    if (l < s.args.n_layers && threadIdx.x < sizeof(decode_layer) / sizeof(uint64_t))
+        ((uint64_t *)&s.layers[l % 2])[threadIdx.x] = ((const uint64_t *)(s.args.layers + l))[threadIdx.x];
 }
 
-__device__ static void work(decode_shared &s, const decode_args &a)
+/* From normed to the words of what each chosen expert gives. *units, *expert_units: what went through the ring, and through the partial sums, so far. */
+__device__ static inline void work_layer(int l, int *units, int *expert_units, decode_place p)
 {
-    decode_place p = {};
-    p.context = a.contexts[0];
-    p.epoch = (uint32_t)*a.serial * (uint32_t)(a.n_layers + 1);
-    p.words = a.words;
-    vector_embed(s, a);
+    const decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    const decode_layer &layer = s.layers[l % 2];
+    int heads = a.q_heads * HEAD_DIM;
+    dense_product(*units, layer.qkv_bias, qkv_rows(a), a.hidden, DENSE_WORDS_BF16, a.places.qkv, p);
+    *units += dense_units(qkv_rows(a), a.hidden);
+    attention_stage(l, p);
+    vector_take_attn(p);
+    dense_product(*units, layer.o_bias, a.hidden, heads, DENSE_WORDS_BF16, a.places.delta, p);
+    *units += dense_units(a.hidden, heads);
+    vector_norm(layer.mlp_norm, VECTOR_DELTA, p);
+    dense_product(*units, layer.router_bias, a.n_experts, a.hidden, DENSE_WORDS, a.places.logits, p);
+    *units += dense_units(a.n_experts, a.hidden);
+    vector_choose(p);
+    int up = experts_units(layer.gate_up), down = experts_units(layer.down);
+    experts_stage(*units, *expert_units, l, EXPERT_GATE_UP, p);
+    decode_range range = experts_share(layer.down);
+    int first = range.begin / layer.down.row_tiles;
+    vector_take_activations(first, down > 0 ? (range.end - 1) / layer.down.row_tiles - first + 1 : 0, p);
+    experts_stage(*units + up, *expert_units + up, l, EXPERT_DOWN, p);
+    *units += up + down;
+    *expert_units += up + down;
+}
+
+__device__ static void work(void)
+{
+    const decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    int units = 0, expert_units = 0;
+    decode_place p = {a.words, (uint32_t)*a.serial * (uint32_t)(a.n_layers + 1)};
+    vector_embed(a.token_ids[0] >= 0 ? a.token_ids[0] : a.slot_last[a.slots[0]]);
     for (int l = 0; l <= a.n_layers; l++) {
-        vector_scale scale = vector_load_scale(a, l < a.n_layers ? s.layers[l % 2].attn_norm : a.final_norm);
-        if (l > 0) vector_add_experts(s, a, p);
-        vector_norm(s, a, scale);
+        vector_norm(l < a.n_layers ? s.layers[l % 2].attn_norm : a.final_norm, l ? VECTOR_EXPERTS : VECTOR_NOTHING, p);
         if (l == a.n_layers) break;
-        load_layer(s, a, l + 1); /* nobody needs the one before any more */
+        load_layer(l + 1); /* nobody needs the one before any more */
         p.epoch++;
         p.words = a.words + l % 2 * a.places.size;
-        attention_block(s, a, s.layers[l % 2], p);
-        experts_block(s, a, s.layers[l % 2], p);
+        work_layer(l, &units, &expert_units, p);
     }
-    dense_consume<dense_hidden>(s, p, s.normed, NULL, a.vocab, a.hidden, [&](int row, float sum) { a.logits[row] = sum; });
+    dense_product(units, NULL, a.vocab, a.hidden, DENSE_LOGITS, 0, p);
 }
 
 __global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_constant__ decode_args a)
 {
-    extern __shared__ __align__(128) uint8_t memory[];
-    decode_shared &s = *(decode_shared *)memory;
+    decode_shared &s = decode_memory();
     if (threadIdx.x == 0) {
         for (int i = 0; i < SLOTS; i++) {
             ring_barrier_begin(&s.full[i], 1);
@@ -126,13 +121,16 @@ __global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_
         }
         ring_barrier_begin(&s.routed, 1);
         ring_barriers_ready();
+        s.args = a;
+        s.context = a.contexts[0];
     }
-    load_layer(s, a, 0);
+    __syncthreads();
+    load_layer(0);
     __syncthreads();
     if (threadIdx.x < WORKER_THREADS)
-        work(s, a);
+        work();
     else if (threadIdx.x == WORKER_THREADS)
-        produce(s, a);
+        produce();
 }
 
 /* ---- the host's side ---------------------------------------------------------------------------------------------- */
@@ -145,8 +143,9 @@ static bool serves(const ops_context *c, const ops_stack *stack)
     bool whole = s->logit_shards == 1 && s->expert_count == s->n_experts && up->rows == 2 * (int64_t)s->intermediate && stack->head.rows == s->vocab;
     bool fits = s->head_dim == HEAD_DIM && group <= MAX_GROUP && s->hidden <= MAX_HIDDEN && s->hidden % MXFP4_TILE_ROWS == 0 && s->intermediate <= MAX_HIDDEN &&
                 s->intermediate % MXFP4_TILE_ROWS == 0 && s->q_heads * HEAD_DIM <= MAX_ATTN && s->top_k <= MAX_TOP_K && s->n_experts <= MAX_ROUTED;
+    int64_t units = (int64_t)s->top_k * up->rows / MXFP4_TILE_ROWS / c->sm_count + 1;
     bool busy = s->hidden >= c->sm_count && s->kv_heads <= c->sm_count; /* every block has a part of `out`, which keeps its producer within a layer of its workers */
-    return c->major >= 9 && whole && fits && busy && down->rows == s->hidden && sizeof(decode_shared) <= c->shared_max;
+    return c->major >= 9 && whole && fits && busy && units <= MAX_UNITS && down->rows == s->hidden && sizeof(decode_shared) <= c->shared_max;
 }
 
 static decode_layer describe(const ops_context *c, const ops_layer *l)

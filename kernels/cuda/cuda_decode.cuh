@@ -12,6 +12,7 @@ enum { WORKER_THREADS = 32 * WORKERS, DECODE_THREADS = WORKER_THREADS + 32 };
 enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CUT_WARPS * CUT_TILES * MXFP4_TILE_COLS, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 1024, MAX_SPLITS = 16 };
 /* The ring. A slot holds an expert's row tile or a few rows of a BF16 matrix; SLOT_ARRIVALS empty it, however many warps share it. */
 enum { SLOTS = 7, SLOT_BYTES = 24576, SLOT_ARRIVALS = 36, PARTIALS = 4 };
+enum { MAX_UNITS = 24 }; /* of a block in an expert product */
 enum { ATTENTION_WARPS = 16, CHUNK_KEYS = 8, SHARE_KEYS = ATTENTION_WARPS * CHUNK_KEYS };
 
 typedef struct decode_layer {
@@ -62,21 +63,32 @@ struct decode_shared {
         float router[MAX_ROUTED];
     };
     float partials[PARTIALS][CUT_WARPS][MXFP4_TILE_ROWS];
+    float bias[MAX_UNITS][MXFP4_TILE_ROWS]; /* of this block's rows of an expert product */
+    decode_args args;
     decode_layer layers[2]; /* of this layer and the next, by turns */
     int filling[SLOTS]; /* the unit that the slot is given to; -1: none yet */
     uint64_t full[SLOTS], empty[SLOTS], summed[PARTIALS], taken[PARTIALS], routed;
     float squares[WORKERS];
+    int context; /* keys of the sequence, this step's included */
     int ids[MAX_TOP_K];
     float weights[MAX_TOP_K];
 };
 
-/* What every thread keeps of where its block is. */
+/* The block's. A function, so that the compiler sees that it is shared memory wherever it is used. */
+__device__ static inline decode_shared &decode_memory(void)
+{
+    extern __shared__ __align__(128) uint8_t memory[];
+    return *(decode_shared *)memory;
+}
+
+/* A stage of the kernel is a function of its own, called with a few numbers: code that is there once stays in the instruction cache (a layer of inlined
+ * stages did not, and ran three times slower), and no stage keeps another's values in registers. */
+#define DECODE_STAGE __device__ __noinline__ static
+
+/* Where the layer's words are, and how to know them. */
 struct decode_place {
-    int units;        /* that went through the ring so far */
-    int expert_units; /* that went through the partial sums so far */
-    int context;      /* keys of the sequence, this step's included */
-    uint32_t epoch;   /* of the layer */
     decode_word *words;
+    uint32_t epoch;
 };
 
 __device__ static inline void decode_sync_workers(void) { asm volatile("bar.sync 1, %0;" ::"r"((int)WORKER_THREADS) : "memory"); }
@@ -93,21 +105,6 @@ __device__ static inline float decode_warp_sum(float value)
     return value;
 }
 
-/* threadIdx.x and blockIdx.x, so that the compiler cannot know: what a stage derives from them it then derives anew in every stage, instead of keeping all of
- * it in registers, that is on the stack, for the whole kernel. */
-__device__ static inline int decode_thread(void)
-{
-    int thread = (int)threadIdx.x;
-    asm volatile("" : "+r"(thread));
-    return thread;
-}
-__device__ static inline unsigned decode_block(void)
-{
-    unsigned block = blockIdx.x;
-    asm volatile("" : "+r"(block));
-    return block;
-}
-
 /* This block's share of so many things; things times blocks are less than 2^32. */
 struct decode_range {
     int begin, end;
@@ -115,13 +112,13 @@ struct decode_range {
 
 __device__ static inline decode_range decode_share(int total)
 {
-    unsigned block = decode_block();
-    return {(int)((unsigned)total * block / gridDim.x), (int)((unsigned)total * (block + 1) / gridDim.x)};
+    return {(int)((unsigned)total * blockIdx.x / gridDim.x), (int)((unsigned)total * (blockIdx.x + 1) / gridDim.x)};
 }
 
 /* The producer's side: waits until unit `unit` may have its slot, which is going to get so many bytes. */
-__device__ static inline int decode_begin_fill(decode_shared &s, int unit, uint32_t bytes)
+__device__ static inline int decode_begin_fill(int unit, uint32_t bytes)
 {
+    decode_shared &s = decode_memory();
     int slot = unit % SLOTS;
     if (unit >= SLOTS) ring_wait(&s.empty[slot], unit / SLOTS - 1);
     *(volatile int *)&s.filling[slot] = unit;
@@ -131,8 +128,9 @@ __device__ static inline int decode_begin_fill(decode_shared &s, int unit, uint3
 
 /* The consumer's side: until the unit is there. A warp does not read every unit, and copies may overtake each other: it can ask for a unit whose slot does
  * not even hold the one before. Only once the slot is the unit's does the barrier's parity tell which of the two has come. */
-__device__ static inline void decode_wait_filled(decode_shared &s, int unit)
+__device__ static inline void decode_wait_filled(int unit)
 {
+    decode_shared &s = decode_memory();
     int slot = unit % SLOTS;
     while (*(volatile int *)&s.filling[slot] != unit) {
     }

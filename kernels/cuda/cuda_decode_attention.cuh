@@ -13,18 +13,26 @@ struct attention_part {
     const int32_t *table;
 };
 
-__device__ static attention_part attention_part_of(const decode_args &a, const decode_layer &layer, int context)
+__device__ static inline attention_part attention_part_of(const decode_layer &layer)
 {
+    const decode_args &a = decode_memory().args;
     attention_part p;
-    p.context = context;
+    p.context = decode_memory().context;
     p.table = a.tables[layer.kind];
     int begin = layer.window && p.context > layer.window ? p.context - layer.window : 0, keys = p.context - begin;
     p.splits = min((keys + SHARE_KEYS - 1) / SHARE_KEYS, a.max_splits);
-    p.kv_head = decode_block() % a.kv_heads;
-    p.split = decode_block() / a.kv_heads;
-    p.from = begin + (int)((int64_t)keys * p.split / p.splits);
-    p.to = p.split < p.splits ? begin + (int)((int64_t)keys * (p.split + 1) / p.splits) : p.from;
+    p.kv_head = (int)blockIdx.x % a.kv_heads;
+    p.split = (int)blockIdx.x / a.kv_heads;
+    p.from = begin + (int)((unsigned)keys * p.split / p.splits); /* positions times splits are less than 2^32 */
+    p.to = p.split < p.splits ? begin + (int)((unsigned)keys * (p.split + 1) / p.splits) : p.from;
     return p;
+}
+
+/* Where a position lies in the cache, in tokens. */
+__device__ static inline int attention_token(const attention_part &p, int position)
+{
+    unsigned tokens = (unsigned)decode_memory().args.block_tokens, block = (unsigned)position / tokens;
+    return p.table[block] * (int)tokens + (position - (int)(block * tokens));
 }
 
 /* 8 keys and values from `first` on, as a warp holds them: key lane / 4's dimensions 8 (lane % 4) + 32 j + 0..7; every value's dimensions 2 lane and the
@@ -34,10 +42,11 @@ struct attention_chunk8 {
     uint32_t v[CHUNK_KEYS];
 };
 
-__device__ static void attention_load_chunk(attention_chunk8 &c, const decode_args &a, const decode_layer &layer, const attention_part &p, int first, int lane)
+__device__ static inline void attention_load_chunk(attention_chunk8 &c, const decode_layer &layer, const attention_part &p, int first, int lane)
 {
+    const decode_args &a = decode_memory().args;
     int position = first + lane / 4, token = -1;
-    if (position < p.to && position < p.context - 1) token = p.table[position / a.block_tokens] * a.block_tokens + position % a.block_tokens;
+    if (position < p.to && position < p.context - 1) token = attention_token(p, position);
     int64_t stride = (int64_t)a.kv_heads * HEAD_DIM;
     const bf16 *k = layer.k_cache + token * stride + p.kv_head * HEAD_DIM + 8 * (lane % 4);
 #pragma unroll
@@ -50,8 +59,9 @@ __device__ static void attention_load_chunk(attention_chunk8 &c, const decode_ar
 }
 
 /* Puts this step's own key and value where they belong, if they do. */
-__device__ static void attention_add_own(attention_chunk8 &c, const decode_shared &s, const attention_part &p, int first, int lane)
+__device__ static inline void attention_add_own(attention_chunk8 &c, const attention_part &p, int first, int lane)
 {
+    const decode_shared &s = decode_memory();
     int own = p.context - 1 - first;
     if (own < 0 || own >= CHUNK_KEYS || p.context > p.to) return;
     if (lane / 4 == own) {
@@ -65,10 +75,12 @@ __device__ static void attention_add_own(attention_chunk8 &c, const decode_share
 }
 
 /* Rotary embedding of this block's query heads and key; values as they are. Threads: 32 for each head of the group, 32 for the key, 32 for the value. */
-__device__ static void attention_take_qkv(decode_shared &s, const decode_args &a, const decode_place &place, const attention_part &p)
+__device__ static inline void attention_take_qkv(decode_place place, const attention_part &p)
 {
     enum { HALF = HEAD_DIM / 2 };
-    int group = a.q_heads / a.kv_heads, thread = decode_thread(), head = thread / HALF, d = thread % HALF;
+    decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    int group = a.q_heads / a.kv_heads, thread = (int)threadIdx.x, head = thread / HALF, d = thread % HALF;
     if (head >= group + 2) return;
     int row = head < group ? p.kv_head * group + head : a.q_heads + (head - group) * a.kv_heads + p.kv_head;
     bf16 *out = head < group ? s.attention.q[head] : head == group ? s.attention.k : s.attention.v;
@@ -84,8 +96,10 @@ __device__ static void attention_take_qkv(decode_shared &s, const decode_args &a
 }
 
 /* A warp's keys. Leaves sums over them, relative to the largest score, in shared memory. */
-__device__ static void attention_scan(decode_shared &s, const decode_args &a, const decode_layer &layer, const attention_part &p, attention_chunk8 &chunk, int lane, int warp)
+__device__ static inline void attention_scan(const decode_layer &layer, const attention_part &p, attention_chunk8 &chunk, int lane, int warp)
 {
+    decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
     int g = lane / 4, t = lane % 4, group = a.q_heads / a.kv_heads;
     uint4 q[2];
 #pragma unroll
@@ -93,7 +107,7 @@ __device__ static void attention_scan(decode_shared &s, const decode_args &a, co
     float sums[MAX_GROUP][2] = {}, largest = -INFINITY, total = 0; /* largest, total: of head g; total is spread over the quad */
     float *mine = s.attention.sums[warp][0]; /* until the end: weights [8 keys][8 heads], then how far sums shrink [8 heads] */
     for (int first = p.from + CHUNK_KEYS * warp; first < p.to; first += SHARE_KEYS) {
-        attention_add_own(chunk, s, p, first, lane);
+        attention_add_own(chunk, p, first, lane);
         float c[4] = {};
 #pragma unroll
         for (int j = 0; j < 2; j++) {
@@ -131,7 +145,7 @@ __device__ static void attention_scan(decode_shared &s, const decode_args &a, co
             }
         }
         __syncwarp();
-        if (first + SHARE_KEYS < p.to) attention_load_chunk(chunk, a, layer, p, first + SHARE_KEYS, lane);
+        if (first + SHARE_KEYS < p.to) attention_load_chunk(chunk, layer, p, first + SHARE_KEYS, lane);
     }
     total += __shfl_xor_sync(~0u, total, 1);
     total += __shfl_xor_sync(~0u, total, 2);
@@ -148,12 +162,13 @@ struct attention_sum {
     float x, y, largest, total;
 };
 
-__device__ static inline attention_sum attention_of_warps(const decode_shared &s, int head, int d)
+__device__ static inline attention_sum attention_of_warps(int head, int d)
 {
+    const decode_shared &s = decode_memory();
     attention_sum out = {0, 0, -INFINITY, 0};
-#pragma unroll
+#pragma unroll 4
     for (int w = 0; w < ATTENTION_WARPS; w++) out.largest = fmaxf(out.largest, s.attention.largest[w][head]);
-#pragma unroll
+#pragma unroll 4
     for (int w = 0; w < ATTENTION_WARPS; w++) {
         float keep = __expf(s.attention.largest[w][head] - out.largest); /* a warp without keys has -infinity: 0 */
         float2 v = *(const float2 *)&s.attention.sums[w][head][d];
@@ -165,30 +180,32 @@ __device__ static inline attention_sum attention_of_warps(const decode_shared &s
 }
 
 /* With the head's sink in the denominator. */
-__device__ static void attention_emit(const decode_args &a, const decode_place &place, int head, int d, float sink, const attention_sum &v)
+__device__ static inline void attention_emit(decode_place place, int head, int d, float sink, const attention_sum &v)
 {
     float largest = fmaxf(v.largest, sink), keep = __expf(v.largest - largest);
-    float inverse = keep / (v.total * keep + __expf(sink - largest));
-    words_store(place, a.places.attn + (head * HEAD_DIM + d) / 2, attention_pack(v.x * inverse, v.y * inverse));
+    float inverse = __fdividef(keep, v.total * keep + __expf(sink - largest));
+    words_store(place, decode_memory().args.places.attn + (head * HEAD_DIM + d) / 2, attention_pack(v.x * inverse, v.y * inverse));
 }
 
 /* Words of a (kv head, split): sums [group, 64], then (largest, total) of each head. */
-__device__ static inline int attention_partial_at(const decode_args &a, int kv_head, int split)
+__device__ static inline int attention_partial_at(int kv_head, int split)
 {
+    const decode_args &a = decode_memory().args;
     return a.places.partial + (kv_head * MAX_SPLITS + split) * a.q_heads / a.kv_heads * (HEAD_DIM + 2);
 }
 
 /* The splits of a kv head meet: each of its blocks merges a share of the (head, two dimensions) pairs, 16 lanes a pair, a lane a split. */
-__device__ static void attention_merge(const decode_args &a, const decode_layer &layer, const decode_place &place, const attention_part &p)
+__device__ static inline void attention_merge(const decode_layer &layer, decode_place place, const attention_part &p)
 {
-    int group = a.q_heads / a.kv_heads, pairs = group * HEAD_DIM / 2, thread = decode_thread(), lane = thread % MAX_SPLITS;
+    const decode_args &a = decode_memory().args;
+    int group = a.q_heads / a.kv_heads, pairs = group * HEAD_DIM / 2, thread = (int)threadIdx.x, lane = thread % MAX_SPLITS;
     int begin = pairs * p.split / p.splits, end = pairs * (p.split + 1) / p.splits;
     for (int base = begin; base < end; base += WORKER_THREADS / MAX_SPLITS) { /* all lanes stay together for the shuffles */
-        int pair = base + thread / MAX_SPLITS, head = pair / (HEAD_DIM / 2), d = 2 * (pair % (HEAD_DIM / 2));
-        bool there = pair < end && lane < p.splits;
-        int at = attention_partial_at(a, p.kv_head, lane);
-        float sink = there ? __bfloat162float(layer.sinks[p.kv_head * group + head]) : 0;
-        int index[2] = {there ? at + head * HEAD_DIM + d : -1, there ? at + group * HEAD_DIM + 2 * head : -1};
+        int pair = min(base + thread / MAX_SPLITS, end - 1), head = pair / (HEAD_DIM / 2), d = 2 * (pair % (HEAD_DIM / 2));
+        bool there = lane < p.splits;
+        int at = attention_partial_at(p.kv_head, min(lane, p.splits - 1));
+        float sink = __bfloat162float(layer.sinks[p.kv_head * group + head]);
+        int index[2] = {at + head * HEAD_DIM + d, at + group * HEAD_DIM + 2 * head};
         uint2 v[2];
         words_gather_pairs(place, index, v);
         attention_sum mine = {0, 0, -INFINITY, 0};
@@ -204,25 +221,29 @@ __device__ static void attention_merge(const decode_args &a, const decode_layer 
             all.y += __shfl_xor_sync(~0u, all.y, step);
             all.total += __shfl_xor_sync(~0u, all.total, step);
         }
-        if (lane == 0 && pair < end) attention_emit(a, place, p.kv_head * group + head, d, sink, all);
+        if (lane == 0) attention_emit(place, p.kv_head * group + head, d, sink, all);
     }
 }
 
-__device__ static void attention_write_cache(decode_shared &s, const decode_args &a, const decode_layer &layer, const attention_part &p)
+__device__ static inline void attention_write_cache(const decode_layer &layer, const attention_part &p)
 {
-    int d = decode_thread();
+    const decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    int d = (int)threadIdx.x;
     if (p.split != p.splits - 1 || d >= HEAD_DIM) return;
     int position = p.context - 1;
-    int64_t token = (int64_t)p.table[position / a.block_tokens] * a.block_tokens + position % a.block_tokens, at = (token * a.kv_heads + p.kv_head) * HEAD_DIM + d;
+    int64_t token = attention_token(p, position), at = (token * a.kv_heads + p.kv_head) * HEAD_DIM + d;
     layer.k_cache[at] = s.attention.k[d];
     layer.v_cache[at] = s.attention.v[d];
 }
 
 /* By all workers of all blocks; those without a share return soon. */
-__device__ static void attention_stage(decode_shared &s, const decode_args &a, const decode_layer &layer, const decode_place &place)
+DECODE_STAGE void attention_stage(int l, decode_place place)
 {
-    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, group = a.q_heads / a.kv_heads;
-    attention_part p = attention_part_of(a, layer, place.context);
+    const decode_args &a = decode_memory().args;
+    const decode_layer &layer = decode_memory().layers[l % 2];
+    int thread = (int)threadIdx.x, lane = thread % 32, warp = thread / 32, group = a.q_heads / a.kv_heads;
+    attention_part p = attention_part_of(layer);
     if (p.split >= p.splits) {
         decode_sync_workers();
         return;
@@ -230,18 +251,18 @@ __device__ static void attention_stage(decode_shared &s, const decode_args &a, c
     int pair = thread, head = pair / (HEAD_DIM / 2), d = 2 * (pair % (HEAD_DIM / 2));
     float sink = head < group ? __bfloat162float(layer.sinks[p.kv_head * group + head]) : 0;
     attention_chunk8 chunk;
-    if (warp < ATTENTION_WARPS) attention_load_chunk(chunk, a, layer, p, p.from + CHUNK_KEYS * warp, lane);
-    attention_take_qkv(s, a, place, p);
+    if (warp < ATTENTION_WARPS) attention_load_chunk(chunk, layer, p, p.from + CHUNK_KEYS * warp, lane);
+    attention_take_qkv(place, p);
     decode_sync_workers();
-    if (warp < ATTENTION_WARPS) attention_scan(s, a, layer, p, chunk, lane, warp);
-    attention_write_cache(s, a, layer, p);
+    if (warp < ATTENTION_WARPS) attention_scan(layer, p, chunk, lane, warp);
+    attention_write_cache(layer, p);
     decode_sync_workers();
     if (head < group) {
-        attention_sum sum = attention_of_warps(s, head, d);
+        attention_sum sum = attention_of_warps(head, d);
         if (p.splits == 1) {
-            attention_emit(a, place, p.kv_head * group + head, d, sink, sum);
+            attention_emit(place, p.kv_head * group + head, d, sink, sum);
         } else {
-            int at = attention_partial_at(a, p.kv_head, p.split);
+            int at = attention_partial_at(p.kv_head, p.split);
             words_store(place, at + head * HEAD_DIM + d, sum.x);
             words_store(place, at + head * HEAD_DIM + d + 1, sum.y);
             if (d == 0) {
@@ -250,7 +271,7 @@ __device__ static void attention_stage(decode_shared &s, const decode_args &a, c
             }
         }
     }
-    if (p.splits > 1) attention_merge(a, layer, place, p);
+    if (p.splits > 1) attention_merge(layer, place, p);
 }
 
 #endif

@@ -1,67 +1,89 @@
-/* BF16 products of the decode kernel: a warp multiplies a matrix row from the ring with the vector that it holds in registers. */
+/* BF16 products of the decode kernel: a warp multiplies a matrix row from the ring with the vector that the block has. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_DENSE_CUH
 #define KERNELS_CUDA_CUDA_DECODE_DENSE_CUH
 
-#include "kernels/cuda/cuda_decode.cuh"
+#include "kernels/cuda/cuda_decode_words.cuh"
 
-/* How a matrix is cut: CHUNKS 16-byte chunks of a row for each lane, ROWS rows a slot. */
-template <int CHUNKS, int ROWS> struct dense_cut {
-    static constexpr int chunks = CHUNKS, rows = ROWS;
-    static_assert(CHUNKS * 512 * ROWS <= SLOT_BYTES && SLOT_ARRIVALS % ROWS == 0, "a slot holds the rows, and each number of rows divides the arrivals");
-};
-typedef dense_cut<12, 4> dense_hidden; /* rows of up to 3072 elements */
-typedef dense_cut<16, 3> dense_attn;   /* rows of up to 4096 */
-static_assert(MAX_HIDDEN <= 12 * 256 && MAX_ATTN <= 16 * 256, "a warp holds a whole vector");
+/* Rows of a matrix that share a slot. */
+__device__ static inline int dense_slot_rows(int cols)
+{
+    int rows = SLOT_BYTES / (cols * (int)sizeof(bf16));
+    return rows > 4 ? 4 : rows;
+}
+static_assert(MAX_ATTN * sizeof(bf16) * 3 <= SLOT_BYTES && MAX_HIDDEN <= MAX_ATTN && SLOT_ARRIVALS % 12 == 0, "a slot holds 3 or 4 rows; 1 to 4 divide its arrivals");
 
-template <typename cut> __device__ static void dense_produce(decode_shared &s, int &units, const bf16 *w, int rows, int cols, uint64_t policy)
+__device__ static inline int dense_units(int rows, int cols)
 {
     decode_range range = decode_share(rows);
+    int at_once = dense_slot_rows(cols);
+    return (range.end - range.begin + at_once - 1) / at_once;
+}
+
+__device__ static void dense_produce(int &units, const bf16 *w, int rows, int cols, uint64_t policy)
+{
+    decode_shared &s = decode_memory();
+    decode_range range = decode_share(rows);
     uint32_t row_bytes = (uint32_t)cols * sizeof(bf16);
-    for (int row = range.begin; row < range.end; row += cut::rows, units++) {
-        uint32_t bytes = row_bytes * (uint32_t)min(cut::rows, range.end - row);
-        int slot = decode_begin_fill(s, units, bytes);
+    int at_once = dense_slot_rows(cols);
+    for (int row = range.begin; row < range.end; row += at_once, units++) {
+        uint32_t bytes = row_bytes * (uint32_t)min(at_once, range.end - row);
+        int slot = decode_begin_fill(units, bytes);
         ring_copy(s.ring[slot], w + (int64_t)row * cols, bytes, &s.full[slot], policy);
     }
 }
 
 __device__ static inline float dense_add(uint4 w, uint4 x, float sum)
 {
-    const uint32_t ws[4] = {w.x, w.y, w.z, w.w};
-    uint32_t xs[4] = {x.x, x.y, x.z, x.w};
+    const uint32_t ws[4] = {w.x, w.y, w.z, w.w}, xs[4] = {x.x, x.y, x.z, x.w};
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        asm volatile("" : "+r"(xs[i])); /* or the compiler keeps all of x as F32, for which there are no registers */
         sum = fmaf(__uint_as_float(ws[i] << 16), __uint_as_float(xs[i] << 16), sum);
         sum = fmaf(__uint_as_float(ws[i] & 0xffff0000u), __uint_as_float(xs[i] & 0xffff0000u), sum);
     }
     return sum;
 }
 
-/* Lane 0 of a warp is handed its rows, bias (NULL: none) added: emit(row, sum). `vector` in shared memory, cols a multiple of 8. */
-template <typename cut, typename emitter>
-__device__ static void dense_consume(decode_shared &s, decode_place &p, const bf16 *vector, const bf16 *bias, int rows, int cols, const emitter &emit)
+/* A row times the vector: this lane's part. chunks: of 16 bytes. */
+__device__ static inline float dense_row(const uint4 *w, const uint4 *x, int chunks, int lane)
 {
-    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, chunks = cols / 8;
-    decode_range range = decode_share(rows);
-    int n = range.end - range.begin, units = (n + cut::rows - 1) / cut::rows;
-    if (warp < CONSUMERS && warp < n) {
-        uint4 x[cut::chunks];
+    enum { BATCH = 4 };
+    float sums[BATCH] = {};
+    int i = lane;
+    for (; i + 32 * (BATCH - 1) < chunks; i += 32 * BATCH) {
 #pragma unroll
-        for (int i = 0; i < cut::chunks; i++) x[i] = lane + 32 * i < chunks ? ((const uint4 *)vector)[lane + 32 * i] : make_uint4(0, 0, 0, 0);
-        for (int row = warp; row < n; row += CONSUMERS) {
-            int unit = row / cut::rows, slot = (p.units + unit) % SLOTS;
-            const uint4 *w = (const uint4 *)(s.ring[slot] + (row % cut::rows) * cols * (int)sizeof(bf16)) + lane;
-            float sums[2] = {}, more = bias ? __bfloat162float(bias[range.begin + row]) : 0;
-            decode_wait_filled(s, p.units + unit);
-#pragma unroll
-            for (int i = 0; i < cut::chunks; i++) sums[i % 2] = dense_add(lane + 32 * i < chunks ? w[32 * i] : make_uint4(0, 0, 0, 0), x[i], sums[i % 2]);
-            __syncwarp();
-            if (lane == 0) decode_arrive(&s.empty[slot], SLOT_ARRIVALS / min(cut::rows, n - unit * cut::rows));
-            float sum = decode_warp_sum(sums[0] + sums[1]);
-            if (lane == 0) emit(range.begin + row, sum + more);
-        }
+        for (int j = 0; j < BATCH; j++) sums[j] = dense_add(w[i + 32 * j], x[i + 32 * j], sums[j]);
     }
-    p.units += units;
+    for (; i < chunks; i += 32) sums[0] = dense_add(w[i], x[i], sums[0]);
+    return sums[0] + sums[1] + (sums[2] + sums[3]);
+}
+
+/* Where a product's rows go: words from `place` on, rounded to BF16 or not, or the logits. */
+enum dense_target { DENSE_WORDS_BF16, DENSE_WORDS, DENSE_LOGITS };
+
+/* Of the vector in `normed` or `attn`, which is one place; cols a multiple of 8; bias NULL: none. So many units went through the ring before. */
+DECODE_STAGE void dense_product(int units, const bf16 *bias, int rows, int cols, dense_target target, int place, decode_place p)
+{
+    decode_shared &s = decode_memory();
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, at_once = dense_slot_rows(cols);
+    decode_range range = decode_share(rows);
+    int n = range.end - range.begin;
+    if (warp >= CONSUMERS || warp >= n) return;
+    float next = bias ? __bfloat162float(bias[range.begin + warp]) : 0; /* biases come from memory: a row ahead */
+    for (int row = warp; row < n; row += CONSUMERS) {
+        int unit = row / at_once, within = row - unit * at_once, slot = (units + unit) % SLOTS;
+        float more = next;
+        if (bias && row + CONSUMERS < n) next = __bfloat162float(bias[range.begin + row + CONSUMERS]);
+        decode_wait_filled(units + unit);
+        float sum = dense_row((const uint4 *)(s.ring[slot] + within * cols * (int)sizeof(bf16)), (const uint4 *)s.attn, cols / 8, lane);
+        __syncwarp();
+        if (lane == 0) decode_arrive(&s.empty[slot], SLOT_ARRIVALS / min(at_once, n - unit * at_once));
+        sum = decode_warp_sum(sum) + more;
+        if (lane > 0) continue;
+        if (target == DENSE_LOGITS)
+            s.args.logits[range.begin + row] = sum;
+        else
+            words_store(p, place + range.begin + row, target == DENSE_WORDS ? sum : decode_round(sum));
+    }
 }
 
 #endif

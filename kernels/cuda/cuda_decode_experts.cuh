@@ -4,20 +4,31 @@
 
 #include <cuda_fp16.h>
 
-#include "kernels/cuda/cuda_decode.cuh"
+#include "kernels/cuda/cuda_attention_tile.cuh"
+#include "kernels/cuda/cuda_decode_words.cuh"
+#include "kernels/cuda/cuda_experts.cuh"
 
-/* Units of a stage: (choice, row tile) pairs. */
-__device__ static inline decode_range experts_share(const mxfp4_stack &w, int top_k) { return decode_share(top_k * w.row_tiles); }
+/* Units of a product: (choice, row tile) pairs. */
+__device__ static inline decode_range experts_share(const mxfp4_stack &w) { return decode_share(decode_memory().args.top_k * w.row_tiles); }
 
-__device__ static void experts_produce(decode_shared &s, int &units, const mxfp4_stack &w, int top_k, uint64_t policy)
+__device__ static inline int experts_units(const mxfp4_stack &w)
 {
-    decode_range range = experts_share(w, top_k);
+    decode_range range = experts_share(w);
+    return range.end - range.begin;
+}
+
+__device__ static void experts_produce(int &units, const mxfp4_stack &w, uint64_t policy)
+{
+    decode_shared &s = decode_memory();
+    decode_range range = experts_share(w);
     uint32_t codes = (uint32_t)w.col_tiles * MXFP4_TILE_BYTES, scales = (uint32_t)w.col_tiles * MXFP4_TILE_SCALE_BYTES;
+    int choice = range.begin / w.row_tiles, tile = range.begin - choice * w.row_tiles;
     for (int unit = range.begin; unit < range.end; unit++, units++) {
-        int slot = decode_begin_fill(s, units, codes + scales);
-        int64_t tile = (int64_t)s.ids[unit / w.row_tiles] * w.row_tiles + unit % w.row_tiles;
-        ring_copy(s.ring[slot], (const uint8_t *)w.tiles + tile * codes, codes, &s.full[slot], policy);
-        ring_copy(s.ring[slot] + codes, (const uint8_t *)w.scales + tile * scales, scales, &s.full[slot], policy);
+        int64_t at = (int64_t)s.ids[choice] * w.row_tiles + tile;
+        int slot = decode_begin_fill(units, codes + scales);
+        ring_copy(s.ring[slot], (const uint8_t *)w.tiles + at * codes, codes, &s.full[slot], policy);
+        ring_copy(s.ring[slot] + codes, (const uint8_t *)w.scales + at * scales, scales, &s.full[slot], policy);
+        if (++tile == w.row_tiles) tile = 0, choice++;
     }
 }
 
@@ -43,22 +54,24 @@ __device__ static inline void experts_add_half(uint32_t word0, uint32_t word1, f
     sums[1] = fmaf(product[2], high, sums[1]);
 }
 
-/* rows(choice): that choice's input row in shared memory, padded to whole column tiles with zeros. */
-template <typename row_finder> __device__ static void experts_consume(decode_shared &s, const decode_place &p, const mxfp4_stack &w, int top_k, const row_finder &rows)
+/* Choice first_choice + k reads rows[k * row_stride], padded to whole column tiles with zeros. */
+__device__ static inline void experts_consume(int units, int expert_units, const mxfp4_stack &w, const __half *rows, int row_stride)
 {
-    int thread = decode_thread(), lane = thread % 32, group = thread / 32 / CUT_WARPS, warp = thread / 32 % CUT_WARPS;
+    decode_shared &s = decode_memory();
+    int lane = threadIdx.x % 32, group = threadIdx.x / 32 / CUT_WARPS, warp = threadIdx.x / 32 % CUT_WARPS;
     int first = w.col_tiles * warp / CUT_WARPS, tiles = w.col_tiles * (warp + 1) / CUT_WARPS - first, choice_end = 0;
-    decode_range range = experts_share(w, top_k);
+    decode_range range = experts_share(w);
+    int first_choice = range.begin / w.row_tiles;
     uint4 x[CUT_TILES][2];
     for (int index = group; index < range.end - range.begin; index += CUT_GROUPS) {
-        int unit = range.begin + index, slot = (p.units + index) % SLOTS, part = (p.expert_units + index) % PARTIALS, turn = (p.expert_units + index) / PARTIALS;
+        int unit = range.begin + index, slot = (units + index) % SLOTS, part = (expert_units + index) % PARTIALS, turn = (expert_units + index) / PARTIALS;
         if (unit >= choice_end) {
             int choice = unit / w.row_tiles;
             choice_end = (choice + 1) * w.row_tiles;
-            experts_load_row(x, rows(choice), first, tiles, lane);
+            experts_load_row(x, rows + (choice - first_choice) * row_stride, first, tiles, lane);
         }
         float sums[2] = {};
-        decode_wait_filled(s, p.units + index);
+        decode_wait_filled(units + index);
         const uint4 *codes = (const uint4 *)s.ring[slot] + first * 32 + lane;
         const uint32_t *scales = (const uint32_t *)(s.ring[slot] + w.col_tiles * MXFP4_TILE_BYTES) + first * 8 + lane / 4;
 #pragma unroll
@@ -77,16 +90,36 @@ template <typename row_finder> __device__ static void experts_consume(decode_sha
     }
 }
 
-/* Lanes 0, 2, ... 14 of the finishing warp are handed neighbours: emit(choice, row, first, second), row even, biases added. */
-template <typename emitter>
-__device__ static void experts_finish(decode_shared &s, const decode_place &p, const mxfp4_stack &w, int top_k, const emitter &emit)
+/* This block's biases into shared memory: one trip for all of them. By one warp. */
+__device__ static inline void experts_load_bias(const mxfp4_stack &w, decode_range range)
 {
-    int lane = decode_thread() % 32, row = lane % MXFP4_TILE_ROWS;
-    decode_range range = experts_share(w, top_k);
+    enum { BATCH = 3, PAIRS = MXFP4_TILE_ROWS / 2 };
+    decode_shared &s = decode_memory();
+    int lane = threadIdx.x % 32, n = (range.end - range.begin) * PAIRS;
+    for (int base = lane; base < n; base += 32 * BATCH) {
+        uint32_t pairs[BATCH] = {};
+#pragma unroll
+        for (int i = 0; i < BATCH; i++) {
+            int at = min(base + 32 * i, n - 1), unit = range.begin + at / PAIRS, choice = unit / w.row_tiles, row = (unit - choice * w.row_tiles) * MXFP4_TILE_ROWS + 2 * (at % PAIRS);
+            if (w.bias) pairs[i] = *(const uint32_t *)(w.bias + s.ids[choice] * w.bias_stride + row);
+        }
+#pragma unroll
+        for (int i = 0; i < BATCH; i++)
+            if (base + 32 * i < n) *(float2 *)&s.bias[(base + 32 * i) / PAIRS][2 * (lane % PAIRS)] = __bfloat1622float2(*(const __nv_bfloat162 *)&pairs[i]);
+    }
+    __syncwarp();
+}
+
+/* Sums, biases, and what becomes of two neighbouring rows: an activation, or two elements of what the expert gives. */
+__device__ static inline void experts_finish(int expert_units, const mxfp4_stack &w, expert_product product, int place, decode_place p)
+{
+    decode_shared &s = decode_memory();
+    int lane = threadIdx.x % 32, row = lane % MXFP4_TILE_ROWS;
+    decode_range range = experts_share(w);
+    experts_load_bias(w, range);
     for (int index = 0; index < range.end - range.begin; index++) {
-        int unit = range.begin + index, part = (p.expert_units + index) % PARTIALS, turn = (p.expert_units + index) / PARTIALS;
-        int choice = unit / w.row_tiles, at = unit % w.row_tiles * MXFP4_TILE_ROWS + row;
-        float bias = w.bias ? __bfloat162float(w.bias[s.ids[choice] * w.bias_stride + at]) : 0, sum = 0;
+        int part = (expert_units + index) % PARTIALS, turn = (expert_units + index) / PARTIALS;
+        float sum = 0, bias = s.bias[index][row];
         ring_wait(&s.summed[part], turn);
 #pragma unroll
         for (int warp = 0; warp < CUT_WARPS; warp++) sum += s.partials[part][warp][row];
@@ -94,21 +127,25 @@ __device__ static void experts_finish(decode_shared &s, const decode_place &p, c
         if (lane == 0) ring_arrive(&s.taken[part]);
         sum = sum * MXFP4_HALF_UNSCALE + bias;
         float next = __shfl_down_sync(~0u, sum, 1);
-        if (lane < MXFP4_TILE_ROWS && lane % 2 == 0) emit(choice, at, sum, next);
+        if (lane >= MXFP4_TILE_ROWS || lane % 2) continue;
+        int at = ((range.begin + index) * MXFP4_TILE_ROWS + row) / 2; /* choices follow each other without a gap */
+        if (product == EXPERT_GATE_UP)
+            words_store(p, place + at, mxfp4_swiglu(sum, next, s.args.alpha, s.args.limit));
+        else
+            words_store(p, place + at, attention_pack(sum, next));
     }
 }
 
-/* One product by all workers. */
-template <typename row_finder, typename emitter>
-__device__ static void experts_product(decode_shared &s, decode_place &p, const mxfp4_stack &w, int top_k, const row_finder &rows, const emitter &emit)
+/* One product by all workers; so many units went through the ring, and through the partial sums, before. */
+DECODE_STAGE void experts_stage(int units, int expert_units, int layer, expert_product product, decode_place p)
 {
-    if (decode_thread() < 32 * CONSUMERS)
-        experts_consume(s, p, w, top_k, rows);
+    decode_shared &s = decode_memory();
+    bool up = product == EXPERT_GATE_UP;
+    const mxfp4_stack &w = up ? s.layers[layer % 2].gate_up : s.layers[layer % 2].down;
+    if (threadIdx.x < 32 * CONSUMERS)
+        experts_consume(units, expert_units, w, up ? s.halves : s.activations[0], up ? 0 : MAX_HIDDEN);
     else
-        experts_finish(s, p, w, top_k, emit);
-    decode_range range = experts_share(w, top_k);
-    p.units += range.end - range.begin;
-    p.expert_units += range.end - range.begin;
+        experts_finish(expert_units, w, product, up ? s.args.places.activations : s.args.places.returned, p);
 }
 
 #endif

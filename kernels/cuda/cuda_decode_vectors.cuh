@@ -1,5 +1,5 @@
 /* Vectors of the decode kernel: what all blocks gather, each for itself, between the products. Every block keeps the whole residual stream; thread i of it
- * owns pairs of elements i, i + WORKER_THREADS, ... */
+ * owns pairs of elements i, i + WORKER_THREADS, ... A thread with fewer pairs than others reads its last ones twice. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_VECTORS_CUH
 #define KERNELS_CUDA_CUDA_DECODE_VECTORS_CUH
 
@@ -9,183 +9,175 @@
 
 enum { VECTOR_PAIRS = (MAX_HIDDEN / 2 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of a thread */
 
-/* A thread's pair i, or -1 beyond the row. */
-__device__ static inline int vector_pair(const decode_args &a, int thread, int i)
-{
-    int pair = thread + i * WORKER_THREADS;
-    return pair < a.hidden / 2 ? pair : -1;
-}
+/* This thread's pair i, which may lie beyond the row; vector_near: then the row's last one. */
+__device__ static inline int vector_pair(int i) { return (int)threadIdx.x + i * WORKER_THREADS; }
+__device__ static inline int vector_near(int i) { return min(vector_pair(i), decode_memory().args.hidden / 2 - 1); }
 
-__device__ static void vector_embed(decode_shared &s, const decode_args &a)
+/* x += what is given to this thread's pairs, rounded */
+__device__ static inline void vector_add(const float2 (&more)[VECTOR_PAIRS])
 {
-    int thread = decode_thread();
-    int id = a.token_ids[0] >= 0 ? a.token_ids[0] : a.slot_last[a.slots[0]];
+    decode_shared &s = decode_memory();
 #pragma unroll
     for (int i = 0; i < VECTOR_PAIRS; i++) {
-        int pair = vector_pair(a, thread, i);
-        if (pair >= 0) ((uint32_t *)s.x)[pair] = ((const uint32_t *)(a.embedding + (int64_t)id * a.hidden))[pair];
+        if (vector_pair(i) >= s.args.hidden / 2) break;
+        __nv_bfloat162 *x = (__nv_bfloat162 *)s.x + vector_pair(i);
+        float2 old = __bfloat1622float2(*x);
+        *x = __floats2bfloat162_rn(old.x + more[i].x, old.y + more[i].y);
     }
 }
 
-/* x += what attention gave */
-__device__ static void vector_add_delta(decode_shared &s, const decode_args &a, const decode_place &p)
+__device__ static inline void vector_embed(int id)
 {
-    int thread = decode_thread();
+    decode_shared &s = decode_memory();
+    const uint32_t *row = (const uint32_t *)(s.args.embedding + (int64_t)id * s.args.hidden);
+    for (int pair = threadIdx.x; pair < s.args.hidden / 2; pair += WORKER_THREADS) ((uint32_t *)s.x)[pair] = row[pair];
+}
+
+/* What attention gave. */
+__device__ static inline void vector_add_delta(decode_place p)
+{
     int index[VECTOR_PAIRS];
     uint2 v[VECTOR_PAIRS];
+    float2 more[VECTOR_PAIRS];
 #pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) index[i] = vector_pair(a, thread, i) >= 0 ? a.places.delta + 2 * vector_pair(a, thread, i) : -1;
+    for (int i = 0; i < VECTOR_PAIRS; i++) index[i] = decode_memory().args.places.delta + 2 * vector_near(i);
     words_gather_pairs(p, index, v);
 #pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) {
-        if (index[i] < 0) continue;
-        __nv_bfloat162 *x = (__nv_bfloat162 *)s.x + vector_pair(a, thread, i);
-        float2 old = __bfloat1622float2(*x);
-        *x = __floats2bfloat162_rn(old.x + __uint_as_float(v[i].x), old.y + __uint_as_float(v[i].y));
-    }
+    for (int i = 0; i < VECTOR_PAIRS; i++) more[i] = make_float2(__uint_as_float(v[i].x), __uint_as_float(v[i].y));
+    vector_add(more);
 }
 
-/* x += the weighted sum of what the chosen experts gave */
-__device__ static void vector_add_experts(decode_shared &s, const decode_args &a, const decode_place &p)
+/* The weighted sum of what the chosen experts gave. */
+__device__ static inline void vector_add_experts(decode_place p)
 {
-    int thread = decode_thread();
-    int index[VECTOR_PAIRS * MAX_TOP_K];
+    decode_shared &s = decode_memory();
+    int index[VECTOR_PAIRS * MAX_TOP_K], top_k = s.args.top_k;
     uint32_t v[VECTOR_PAIRS * MAX_TOP_K];
+    float2 more[VECTOR_PAIRS];
 #pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++)
-#pragma unroll
-        for (int k = 0; k < MAX_TOP_K; k++)
-            index[i * MAX_TOP_K + k] = vector_pair(a, thread, i) >= 0 && k < a.top_k ? a.places.returned + k * a.hidden / 2 + vector_pair(a, thread, i) : -1;
+    for (int i = 0; i < VECTOR_PAIRS * MAX_TOP_K; i++)
+        index[i] = s.args.places.returned + min(i % MAX_TOP_K, top_k - 1) * s.args.hidden / 2 + vector_near(i / MAX_TOP_K);
     words_gather(p, index, v);
 #pragma unroll
     for (int i = 0; i < VECTOR_PAIRS; i++) {
-        if (index[i * MAX_TOP_K] < 0) continue;
         float2 sum = make_float2(0, 0);
 #pragma unroll
         for (int k = 0; k < MAX_TOP_K; k++) {
-            if (k >= a.top_k) break;
             float2 value = __bfloat1622float2(*(const __nv_bfloat162 *)&v[i * MAX_TOP_K + k]);
-            sum.x += s.weights[k] * value.x;
-            sum.y += s.weights[k] * value.y;
+            sum.x = fmaf(s.weights[k], k < top_k ? value.x : 0, sum.x);
+            sum.y = fmaf(s.weights[k], k < top_k ? value.y : 0, sum.y);
         }
-        __nv_bfloat162 *x = (__nv_bfloat162 *)s.x + vector_pair(a, thread, i);
-        float2 old = __bfloat1622float2(*x);
-        *x = __floats2bfloat162_rn(old.x + decode_round(sum.x), old.y + decode_round(sum.y));
+        more[i] = make_float2(decode_round(sum.x), decode_round(sum.y));
     }
+    vector_add(more);
 }
 
-/* This thread's part of a norm's scale: asked for before what is to be normed has come. */
-struct vector_scale {
-    uint32_t pairs[VECTOR_PAIRS];
-};
+enum vector_addend { VECTOR_NOTHING, VECTOR_DELTA, VECTOR_EXPERTS };
 
-__device__ static inline vector_scale vector_load_scale(const decode_args &a, const bf16 *scale)
+/* x += addend; normed, halves = RMSNorm(x) * scale, halves padded to whole column tiles with zeros. Synchronises before and after. */
+DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, decode_place p)
 {
-    int thread = decode_thread();
-    vector_scale out;
-#pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) out.pairs[i] = vector_pair(a, thread, i) >= 0 ? __ldg((const uint32_t *)scale + vector_pair(a, thread, i)) : 0;
-    return out;
-}
-
-/* normed, halves = RMSNorm(x) * scale, halves padded to whole column tiles with zeros; the block synchronised before and after. */
-__device__ static void vector_norm(decode_shared &s, const decode_args &a, const vector_scale &scale)
-{
-    int thread = decode_thread();
     const float largest = 65504.0f; /* of FP16 */
-    float2 held[VECTOR_PAIRS], factor[VECTOR_PAIRS];
+    decode_shared &s = decode_memory();
+    int hidden = s.args.hidden;
+    uint32_t factors[VECTOR_PAIRS];
+    float2 held[VECTOR_PAIRS];
     float squares = 0;
 #pragma unroll
+    for (int i = 0; i < VECTOR_PAIRS; i++) factors[i] = __ldg((const uint32_t *)scale + vector_near(i)); /* asked for before what is to be normed has come */
+    if (addend == VECTOR_DELTA) vector_add_delta(p);
+    if (addend == VECTOR_EXPERTS) vector_add_experts(p);
+#pragma unroll
     for (int i = 0; i < VECTOR_PAIRS; i++) {
-        int pair = vector_pair(a, thread, i);
-        held[i] = factor[i] = make_float2(0, 0);
-        if (pair < 0) continue;
-        held[i] = __bfloat1622float2(((const __nv_bfloat162 *)s.x)[pair]);
-        factor[i] = __bfloat1622float2(*(const __nv_bfloat162 *)&scale.pairs[i]);
+        held[i] = vector_pair(i) < hidden / 2 ? __bfloat1622float2(((const __nv_bfloat162 *)s.x)[vector_pair(i)]) : make_float2(0, 0);
         squares += held[i].x * held[i].x + held[i].y * held[i].y;
     }
     squares = decode_warp_sum(squares);
-    if (thread % 32 == 0) s.squares[thread / 32] = squares;
+    if (threadIdx.x % 32 == 0) s.squares[threadIdx.x / 32] = squares;
     decode_sync_workers();
     float total = 0;
 #pragma unroll
     for (int w = 0; w < WORKERS; w++) total += s.squares[w];
-    float inverse = rsqrtf(total / (float)a.hidden + a.eps);
+    float inverse = rsqrtf(total / (float)hidden + s.args.eps);
 #pragma unroll
     for (int i = 0; i < VECTOR_PAIRS; i++) {
-        int pair = vector_pair(a, thread, i);
-        if (pair < 0) continue;
-        __nv_bfloat162 normed = __floats2bfloat162_rn(held[i].x * inverse * factor[i].x, held[i].y * inverse * factor[i].y);
+        if (vector_pair(i) >= hidden / 2) break;
+        float2 factor = __bfloat1622float2(*(const __nv_bfloat162 *)&factors[i]);
+        __nv_bfloat162 normed = __floats2bfloat162_rn(held[i].x * inverse * factor.x, held[i].y * inverse * factor.y);
         float2 rounded = __bfloat1622float2(normed);
-        ((__nv_bfloat162 *)s.normed)[pair] = normed;
-        ((half2 *)s.halves)[pair] = __floats2half2_rn(fminf(fmaxf(rounded.x, -largest), largest), fminf(fmaxf(rounded.y, -largest), largest));
+        ((__nv_bfloat162 *)s.normed)[vector_pair(i)] = normed;
+        ((half2 *)s.halves)[vector_pair(i)] = __floats2half2_rn(fminf(fmaxf(rounded.x, -largest), largest), fminf(fmaxf(rounded.y, -largest), largest));
     }
-    int padding = (a.hidden + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS - a.hidden;
-    if (thread < padding) s.halves[a.hidden + thread] = __float2half(0);
+    int padding = (hidden + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS - hidden;
+    if ((int)threadIdx.x < padding) s.halves[hidden + threadIdx.x] = __float2half(0);
     decode_sync_workers();
 }
 
-/* The whole result of attention into shared memory; the block synchronised after. */
-__device__ static void vector_take_attn(decode_shared &s, const decode_args &a, const decode_place &p)
+/* The whole result of attention into shared memory; synchronises after. */
+DECODE_STAGE void vector_take_attn(decode_place p)
 {
-    int thread = decode_thread();
     enum { PAIRS = (MAX_ATTN / 4 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of words, which hold two numbers each */
-    int index[PAIRS], pairs = a.q_heads * HEAD_DIM / 4;
+    decode_shared &s = decode_memory();
+    int index[PAIRS], pairs = s.args.q_heads * HEAD_DIM / 4;
     uint2 v[PAIRS];
 #pragma unroll
-    for (int i = 0; i < PAIRS; i++) {
-        int pair = thread + i * WORKER_THREADS;
-        index[i] = pair < pairs ? a.places.attn + 2 * pair : -1;
-    }
+    for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.attn + 2 * min((int)threadIdx.x + i * WORKER_THREADS, pairs - 1);
     words_gather_pairs(p, index, v);
 #pragma unroll
     for (int i = 0; i < PAIRS; i++)
-        if (index[i] >= 0) ((uint2 *)s.attn)[thread + i * WORKER_THREADS] = v[i];
+        if ((int)threadIdx.x + i * WORKER_THREADS < pairs) ((uint2 *)s.attn)[threadIdx.x + i * WORKER_THREADS] = v[i];
     decode_sync_workers();
 }
 
-/* Activations of the choices that this block's part of down touches, padded to whole column tiles; the block synchronised after. */
-__device__ static void vector_take_activations(decode_shared &s, const decode_args &a, const decode_place &p, int first, int choices)
+/* Activations of `choices` choices from `first` on, padded to whole column tiles with zeros; synchronises after. */
+DECODE_STAGE void vector_take_activations(int first, int choices, decode_place p)
 {
-    int thread = decode_thread();
-    enum { PAIRS = (MAX_HIDDEN + WORKER_THREADS - 1) / WORKER_THREADS };
-    int index[PAIRS], pairs = a.intermediate / 2, padded = (a.intermediate + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS / 2;
-    uint2 v[PAIRS];
+    enum { PAIRS = (MAX_HIDDEN / 2 + WORKER_THREADS - 1) / WORKER_THREADS };
+    decode_shared &s = decode_memory();
+    int pairs = s.args.intermediate / 2, padded = (s.args.intermediate + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS / 2;
+    for (int choice = 0; choice < choices; choice++) {
+        int index[PAIRS];
+        uint2 v[PAIRS];
 #pragma unroll
-    for (int i = 0; i < PAIRS; i++) {
-        int at = thread + i * WORKER_THREADS, choice = at / padded, pair = at % padded;
-        index[i] = choice < choices && pair < pairs ? a.places.activations + (first + choice) * a.intermediate + 2 * pair : -1;
-    }
-    words_gather_pairs(p, index, v);
+        for (int i = 0; i < PAIRS; i++)
+            index[i] = s.args.places.activations + (first + choice) * s.args.intermediate + 2 * min((int)threadIdx.x + i * WORKER_THREADS, pairs - 1);
+        words_gather_pairs(p, index, v);
 #pragma unroll
-    for (int i = 0; i < PAIRS; i++) {
-        int at = thread + i * WORKER_THREADS, choice = at / padded, pair = at % padded;
-        if (choice < choices) ((half2 *)s.activations[choice])[pair] = __floats2half2_rn(__uint_as_float(v[i].x), __uint_as_float(v[i].y));
+        for (int i = 0; i < PAIRS; i++) {
+            int pair = threadIdx.x + i * WORKER_THREADS;
+            half2 value = pair < pairs ? __floats2half2_rn(__uint_as_float(v[i].x), __uint_as_float(v[i].y)) : __floats2half2_rn(0, 0);
+            if (pair < padded) ((half2 *)s.activations[choice])[pair] = value;
+        }
     }
     decode_sync_workers();
 }
 
-/* One warp chooses the experts: the top_k of the router's logits, the lowest id winning ties, and the softmax over them. */
-__device__ static void vector_choose(decode_shared &s, const decode_args &a, const decode_place &p)
+/* One warp chooses the experts: the top_k of the router's logits, the lowest id winning ties, and the softmax over them. All workers synchronise. */
+DECODE_STAGE void vector_choose(decode_place p)
 {
     enum { BATCH = 4 };
-    int lane = decode_thread();
-    for (int base = lane; base < a.n_experts; base += 32 * BATCH) {
+    decode_shared &s = decode_memory();
+    int lane = threadIdx.x, n = s.args.n_experts, top_k = s.args.top_k;
+    if (lane >= 32) {
+        decode_sync_workers();
+        return;
+    }
+    for (int base = lane; base < n; base += 32 * BATCH) {
         int index[BATCH];
         uint32_t v[BATCH];
 #pragma unroll
-        for (int i = 0; i < BATCH; i++) index[i] = base + 32 * i < a.n_experts ? a.places.logits + base + 32 * i : -1;
+        for (int i = 0; i < BATCH; i++) index[i] = s.args.places.logits + min(base + 32 * i, n - 1);
         words_gather(p, index, v);
 #pragma unroll
         for (int i = 0; i < BATCH; i++)
-            if (index[i] >= 0) s.router[base + 32 * i] = __uint_as_float(v[i]);
+            if (base + 32 * i < n) s.router[base + 32 * i] = __uint_as_float(v[i]);
     }
     __syncwarp();
     float mine = -INFINITY, largest = -INFINITY; /* lane k keeps the logit of choice k */
-    for (int k = 0; k < a.top_k; k++) {
+    for (int k = 0; k < top_k; k++) {
         float best = -INFINITY;
-        int id = a.n_experts;
-        for (int e = lane; e < a.n_experts; e += 32)
+        int id = n;
+        for (int e = lane; e < n; e += 32)
             if (s.router[e] > best) best = s.router[e], id = e;
 #pragma unroll
         for (int step = 16; step; step /= 2) {
@@ -193,7 +185,7 @@ __device__ static void vector_choose(decode_shared &s, const decode_args &a, con
             int other_id = __shfl_xor_sync(~0u, id, step);
             if (other > best || (other == best && other_id < id)) best = other, id = other_id;
         }
-        if (id >= a.n_experts) id = k; /* no number among the logits: the result is not one either, but the ids must be */
+        if (id >= n) id = k; /* no number among the logits: the result is not one either, but the ids must be */
         if (k == 0) largest = best;
         if (k == lane) mine = best;
         if (lane == 0) {
@@ -203,8 +195,9 @@ __device__ static void vector_choose(decode_shared &s, const decode_args &a, con
         __syncwarp();
     }
     if (lane == 0) ring_arrive(&s.routed);
-    float weight = lane < a.top_k ? __expf(mine - largest) : 0, total = decode_warp_sum(weight);
-    if (lane < a.top_k) s.weights[lane] = weight / total;
+    float weight = lane < top_k ? __expf(mine - largest) : 0, total = decode_warp_sum(weight);
+    if (lane < MAX_TOP_K) s.weights[lane] = weight / total;
+    decode_sync_workers();
 }
 
 #endif

@@ -10,11 +10,11 @@
 
 enum { WORDS_MAX_POLLS = 1 << 23 }; /* some seconds: a kernel that waits longer has a mistake in it, and ends instead of hanging */
 
-__device__ static inline void words_store(const decode_place &p, int index, uint32_t value)
+__device__ static inline void words_store(decode_place p, int index, uint32_t value)
 {
     asm volatile("st.relaxed.gpu.global.v2.b32 [%0], {%1, %2};" ::"l"(p.words + index), "r"(value), "r"(p.epoch) : "memory");
 }
-__device__ static inline void words_store(const decode_place &p, int index, float value) { words_store(p, index, __float_as_uint(value)); }
+__device__ static inline void words_store(decode_place p, int index, float value) { words_store(p, index, __float_as_uint(value)); }
 
 __device__ static inline uint2 words_load(const decode_word *word)
 {
@@ -30,47 +30,43 @@ __device__ static inline uint4 words_load_two(const decode_word *words)
     return v;
 }
 
-__device__ static inline void words_give_up(int &polls)
+/* Waits for one word: polls of all that a thread wants would take bandwidth from the weights, and the others come soon after. */
+__device__ static inline void words_await(decode_place p, int index)
 {
-    if (++polls > WORDS_MAX_POLLS) __trap();
+    for (int polls = 0; words_load(p.words + index).y != p.epoch; polls++)
+        if (polls > WORDS_MAX_POLLS) __trap();
 }
 
-/* Words index[0..N), each -1 (not wanted) or there in the end. The first is awaited alone: polls of all would take bandwidth from the weights. */
-template <int N> __device__ static inline void words_gather(const decode_place &p, const int (&index)[N], uint32_t (&out)[N])
+/* N words; a thread that has fewer to read names some twice. */
+template <int N> __device__ static inline void words_gather(decode_place p, const int (&index)[N], uint32_t (&out)[N])
 {
-    int polls = 0;
-    if (index[0] >= 0)
-        while (words_load(p.words + index[0]).y != p.epoch) words_give_up(polls);
-    for (bool all = false; !all; words_give_up(polls)) {
+    words_await(p, index[0]);
+    for (bool all = false; !all;) {
         uint2 v[N];
 #pragma unroll
-        for (int i = 0; i < N; i++)
-            if (index[i] >= 0) v[i] = words_load(p.words + index[i]);
+        for (int i = 0; i < N; i++) v[i] = words_load(p.words + index[i]);
         all = true;
 #pragma unroll
         for (int i = 0; i < N; i++) {
-            all = all && (index[i] < 0 || v[i].y == p.epoch);
-            out[i] = index[i] < 0 ? 0 : v[i].x;
+            all = all && v[i].y == p.epoch;
+            out[i] = v[i].x;
         }
     }
 }
 
-/* Likewise pairs of neighbours; every index is even. */
-template <int N> __device__ static inline void words_gather_pairs(const decode_place &p, const int (&index)[N], uint2 (&out)[N])
+/* N pairs of neighbours; every index is even. */
+template <int N> __device__ static inline void words_gather_pairs(decode_place p, const int (&index)[N], uint2 (&out)[N])
 {
-    int polls = 0;
-    if (index[0] >= 0)
-        while (words_load(p.words + index[0]).y != p.epoch) words_give_up(polls);
-    for (bool all = false; !all; words_give_up(polls)) {
+    words_await(p, index[0]);
+    for (bool all = false; !all;) {
         uint4 v[N];
 #pragma unroll
-        for (int i = 0; i < N; i++)
-            if (index[i] >= 0) v[i] = words_load_two(p.words + index[i]);
+        for (int i = 0; i < N; i++) v[i] = words_load_two(p.words + index[i]);
         all = true;
 #pragma unroll
         for (int i = 0; i < N; i++) {
-            all = all && (index[i] < 0 || (v[i].y == p.epoch && v[i].w == p.epoch));
-            out[i] = index[i] < 0 ? make_uint2(0, 0) : make_uint2(v[i].x, v[i].z);
+            all = all && v[i].y == p.epoch && v[i].w == p.epoch;
+            out[i] = make_uint2(v[i].x, v[i].z);
         }
     }
 }
