@@ -61,6 +61,24 @@ __device__ static inline void load_layer(int l)
         ((uint64_t *)&s.layers[l % 2])[threadIdx.x] = ((const uint64_t *)(s.args.layers + l))[threadIdx.x];
 }
 
+/* Brings the small things that layer l will read into the L2 cache: from memory they would come too late. A line each, or this block's part of one. */
+DECODE_STAGE void prefetch_layer(int l)
+{
+    enum { LINE = 64 }; /* elements */
+    const decode_args &a = decode_memory().args;
+    const decode_layer &layer = decode_memory().layers[l % 2];
+    if (l >= a.n_layers) return;
+    attention_prefetch(layer);
+    int thread = (int)threadIdx.x - 2 * SHARE_KEYS, line = (int)blockIdx.x * LINE;
+    if (thread == 0) attention_prefetch_line(layer.qkv_bias + decode_share(qkv_rows(a)).begin);
+    if (thread == 1) attention_prefetch_line(layer.qkv_bias + decode_share(qkv_rows(a)).end);
+    if (thread == 2 && layer.o_bias) attention_prefetch_line(layer.o_bias + decode_share(a.hidden).begin);
+    if (thread == 3) attention_prefetch_line(layer.router_bias + decode_share(a.n_experts).begin);
+    if (thread == 4) attention_prefetch_line(layer.sinks);
+    if (thread == 5 && line < a.hidden) attention_prefetch_line(layer.attn_norm + line);
+    if (thread == 6 && line < a.hidden) attention_prefetch_line(layer.mlp_norm + line);
+}
+
 /* From normed to the words of what each chosen expert gives. *units, *expert_units: what went through the ring, and through the partial sums, so far. */
 __device__ static inline void work_layer(int l, int *units, int *expert_units, decode_place p)
 {
@@ -78,6 +96,7 @@ __device__ static inline void work_layer(int l, int *units, int *expert_units, d
     dense_product(*units, layer.router_bias, a.n_experts, a.hidden, DENSE_WORDS, a.places.logits, p);
     *units += dense_units(a.n_experts, a.hidden);
     vector_choose(p);
+    prefetch_layer(l + 1);
     int up = experts_units(layer.gate_up), down = experts_units(layer.down);
     experts_stage(*units, *expert_units, l, EXPERT_GATE_UP, p);
     decode_range range = experts_share(layer.down);

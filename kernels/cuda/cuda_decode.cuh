@@ -12,6 +12,9 @@ enum { WORKER_THREADS = 32 * WORKERS, DECODE_THREADS = WORKER_THREADS + 32 };
 enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CUT_WARPS * CUT_TILES * MXFP4_TILE_COLS, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 1024, MAX_SPLITS = 16 };
 /* The ring. A slot holds an expert's row tile or a few rows of a BF16 matrix; SLOT_ARRIVALS empty it, however many warps share it. */
 enum { SLOTS = 7, SLOT_BYTES = 24576, SLOT_ARRIVALS = 36, PARTIALS = 4 };
+/* Slots of a block that may be on their way at once: what the memory needs to be busy, and no more. Everything else that a block reads, its instructions
+ * included, queues up behind them. */
+enum { IN_FLIGHT = 3 };
 enum { MAX_UNITS = 24 }; /* of a block in an expert product */
 enum { ATTENTION_WARPS = 16, CHUNK_KEYS = 8, SHARE_KEYS = ATTENTION_WARPS * CHUNK_KEYS };
 
@@ -115,12 +118,13 @@ __device__ static inline decode_range decode_share(int total)
     return {(int)((unsigned)total * blockIdx.x / gridDim.x), (int)((unsigned)total * (blockIdx.x + 1) / gridDim.x)};
 }
 
-/* The producer's side: waits until unit `unit` may have its slot, which is going to get so many bytes. */
+/* The producer's side: waits until unit `unit` may be asked for, of so many bytes. */
 __device__ static inline int decode_begin_fill(int unit, uint32_t bytes)
 {
     decode_shared &s = decode_memory();
     int slot = unit % SLOTS;
     if (unit >= SLOTS) ring_wait(&s.empty[slot], unit / SLOTS - 1);
+    if (unit >= IN_FLIGHT) ring_wait(&s.full[(unit - IN_FLIGHT) % SLOTS], (unit - IN_FLIGHT) / SLOTS);
     *(volatile int *)&s.filling[slot] = unit;
     ring_expect(&s.full[slot], bytes);
     return slot;

@@ -237,6 +237,18 @@ __device__ static inline void attention_write_cache(const decode_layer &layer, c
     layer.v_cache[at] = s.attention.v[d];
 }
 
+__device__ static inline void attention_prefetch_line(const void *address) { asm volatile("prefetch.global.L2 [%0];" ::"l"(address)); }
+
+/* Brings what attention of the layer will read into the L2 cache, as far as its first keys: a thread a line. */
+__device__ static inline void attention_prefetch(const decode_layer &layer)
+{
+    attention_part p = attention_part_of(layer);
+    int position = p.from + (int)threadIdx.x / 2;
+    if (threadIdx.x >= 2 * SHARE_KEYS || position >= p.to || position >= p.context - 1) return;
+    const bf16 *cache = threadIdx.x % 2 ? layer.v_cache : layer.k_cache;
+    attention_prefetch_line(cache + ((int64_t)attention_token(p, position) * decode_memory().args.kv_heads + p.kv_head) * HEAD_DIM);
+}
+
 /* By all workers of all blocks; those without a share return soon. */
 DECODE_STAGE void attention_stage(int l, decode_place place)
 {
