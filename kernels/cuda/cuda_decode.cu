@@ -43,13 +43,13 @@ __device__ static void produce(void)
     for (int l = 0; l <= a.n_layers; l++) {
         const decode_layer &layer = s.layers[l % 2];
         bool last = l == a.n_layers;
-        dense_produce(units, last ? a.head : layer.qkv, last ? a.vocab : qkv_rows(a), a.hidden, once);
+        dense_produce(units, last ? a.head : layer.qkv, s.shares[last ? SHARE_HEAD : SHARE_QKV], a.hidden, once);
         if (last) break;
-        dense_produce(units, layer.o, a.hidden, a.q_heads * HEAD_DIM, once);
-        dense_produce(units, layer.router, a.n_experts, a.hidden, once);
+        dense_produce(units, layer.o, s.shares[SHARE_OUT], a.q_heads * HEAD_DIM, once);
+        dense_produce(units, layer.router, s.shares[SHARE_ROUTER], a.hidden, once);
         ring_wait((uint64_t *)&s.routed, l);
-        experts_produce(units, layer.gate_up, once);
-        experts_produce(units, layer.down, once);
+        experts_produce(units, layer.gate_up, s.shares[SHARE_GATE_UP], once);
+        experts_produce(units, layer.down, s.shares[SHARE_DOWN], once);
     }
 }
 
@@ -70,10 +70,10 @@ DECODE_STAGE void prefetch_layer(int l)
     if (l >= a.n_layers) return;
     attention_prefetch(layer);
     int thread = (int)threadIdx.x - 2 * SHARE_KEYS, line = (int)blockIdx.x * LINE;
-    if (thread == 0) attention_prefetch_line(layer.qkv_bias + decode_share(qkv_rows(a)).begin);
-    if (thread == 1) attention_prefetch_line(layer.qkv_bias + decode_share(qkv_rows(a)).end);
-    if (thread == 2 && layer.o_bias) attention_prefetch_line(layer.o_bias + decode_share(a.hidden).begin);
-    if (thread == 3) attention_prefetch_line(layer.router_bias + decode_share(a.n_experts).begin);
+    if (thread == 0) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].begin);
+    if (thread == 1) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].end);
+    if (thread == 2 && layer.o_bias) attention_prefetch_line(layer.o_bias + decode_memory().shares[SHARE_OUT].begin);
+    if (thread == 3) attention_prefetch_line(layer.router_bias + decode_memory().shares[SHARE_ROUTER].begin);
     if (thread == 4) attention_prefetch_line(layer.sinks);
     if (thread == 5 && line < a.hidden) attention_prefetch_line(layer.attn_norm + line);
     if (thread == 6 && line < a.hidden) attention_prefetch_line(layer.mlp_norm + line);
@@ -86,20 +86,20 @@ __device__ static inline void work_layer(int l, int *units, int *expert_units, d
     const decode_args &a = s.args;
     const decode_layer &layer = s.layers[l % 2];
     int heads = a.q_heads * HEAD_DIM;
-    dense_product(*units, layer.qkv_bias, qkv_rows(a), a.hidden, DENSE_WORDS_BF16, a.places.qkv, p);
-    *units += dense_units(qkv_rows(a), a.hidden);
+    dense_product(*units, layer.qkv_bias, SHARE_QKV, a.hidden, DENSE_WORDS_BF16, a.places.qkv, p);
+    *units += dense_units(s.shares[SHARE_QKV], a.hidden);
     attention_stage(l, p);
     vector_take_attn(p);
-    dense_product(*units, layer.o_bias, a.hidden, heads, DENSE_WORDS_BF16, a.places.delta, p);
-    *units += dense_units(a.hidden, heads);
+    dense_product(*units, layer.o_bias, SHARE_OUT, heads, DENSE_WORDS_BF16, a.places.delta, p);
+    *units += dense_units(s.shares[SHARE_OUT], heads);
     vector_norm(layer.mlp_norm, VECTOR_DELTA, p);
-    dense_product(*units, layer.router_bias, a.n_experts, a.hidden, DENSE_WORDS, a.places.logits, p);
-    *units += dense_units(a.n_experts, a.hidden);
+    dense_product(*units, layer.router_bias, SHARE_ROUTER, a.hidden, DENSE_WORDS, a.places.logits, p);
+    *units += dense_units(s.shares[SHARE_ROUTER], a.hidden);
     vector_choose(p);
     prefetch_layer(l + 1);
-    int up = experts_units(layer.gate_up), down = experts_units(layer.down);
+    decode_range range = s.shares[SHARE_DOWN];
+    int up = s.shares[SHARE_GATE_UP].end - s.shares[SHARE_GATE_UP].begin, down = range.end - range.begin;
     experts_stage(*units, *expert_units, l, EXPERT_GATE_UP, p);
-    decode_range range = experts_share(layer.down);
     int first = range.begin / layer.down.row_tiles;
     vector_take_activations(first, down > 0 ? (range.end - 1) / layer.down.row_tiles - first + 1 : 0, p);
     experts_stage(*units + up, *expert_units + up, l, EXPERT_DOWN, p);
@@ -122,7 +122,7 @@ __device__ static void work(void)
         p.words = a.words + l % 2 * a.places.size;
         work_layer(l, &units, &expert_units, p);
     }
-    dense_product(units, NULL, a.vocab, a.hidden, DENSE_LOGITS, 0, p);
+    dense_product(units, NULL, SHARE_HEAD, a.hidden, DENSE_LOGITS, 0, p);
 }
 
 __global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_constant__ decode_args a)
@@ -145,6 +145,12 @@ __global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_
     }
     __syncthreads();
     load_layer(0);
+    attention_prepare();
+    __syncthreads();
+    if (threadIdx.x < SHARES) {
+        const int totals[SHARES] = {qkv_rows(a), a.hidden, a.n_experts, a.top_k * s.layers[0].gate_up.row_tiles, a.top_k * s.layers[0].down.row_tiles, a.vocab};
+        s.shares[threadIdx.x] = decode_share(totals[threadIdx.x]);
+    }
     __syncthreads();
     if (threadIdx.x < WORKER_THREADS)
         work();
@@ -167,7 +173,7 @@ static bool serves(const ops_context *c, const ops_stack *stack)
     return c->major >= 9 && whole && fits && busy && units <= MAX_UNITS && down->rows == s->hidden && sizeof(decode_shared) <= c->shared_max;
 }
 
-static decode_layer describe(const ops_context *c, const ops_layer *l)
+static decode_layer describe(const ops_layer *l)
 {
     decode_layer d = {};
     d.attn_norm = (const bf16 *)l->attn_norm.data;
@@ -184,7 +190,6 @@ static decode_layer describe(const ops_context *c, const ops_layer *l)
     d.k_cache = (bf16 *)l->k_cache;
     d.v_cache = (bf16 *)l->v_cache;
     d.kind = l->kind;
-    d.window = l->kind == OPS_SLIDING ? c->shape.sliding_window : 0;
     return d;
 }
 
@@ -220,7 +225,7 @@ status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, s
     size_t bytes = (size_t)stack->n_layers * sizeof(decode_layer);
     decode_layer *layers;
     STATUS_TRY(cuda_host_allocate(c, bytes, (void **)&layers, detail));
-    for (int i = 0; i < stack->n_layers; i++) layers[i] = describe(c, &stack->layers[i]);
+    for (int i = 0; i < stack->n_layers; i++) layers[i] = describe(&stack->layers[i]);
     a->places = lay_out(s);
     size_t words = 2 * (size_t)a->places.size * sizeof(decode_word);
     STATUS_TRY(cuda_allocate(c, bytes, (void **)&a->layers, detail));
@@ -233,6 +238,7 @@ status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, s
     a->serial = cuda_step_serial(c);
     a->slot_last = cuda_sampler_last(c);
     cuda_rope_tables(c, &a->cosine, &a->sine);
+    a->windows[OPS_SLIDING] = s->sliding_window;
     a->n_layers = stack->n_layers;
     a->hidden = s->hidden;
     a->q_heads = s->q_heads;

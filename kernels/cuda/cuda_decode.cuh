@@ -9,7 +9,7 @@
 enum { CUT_WARPS = 9, CUT_GROUPS = 2, CUT_TILES = 5, CONSUMERS = CUT_WARPS * CUT_GROUPS, WORKERS = CONSUMERS + 1 };
 enum { WORKER_THREADS = 32 * WORKERS, DECODE_THREADS = WORKER_THREADS + 32 };
 /* Of what the kernel serves. */
-enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CUT_WARPS * CUT_TILES * MXFP4_TILE_COLS, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 1024, MAX_SPLITS = 16 };
+enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CUT_WARPS * CUT_TILES * MXFP4_TILE_COLS, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 128, MAX_SPLITS = 16 };
 /* The ring. A slot holds an expert's row tile or a few rows of a BF16 matrix; SLOT_ARRIVALS empty it, however many warps share it. */
 enum { SLOTS = 7, SLOT_BYTES = 24576, SLOT_ARRIVALS = 36, PARTIALS = 4 };
 /* Slots of a block that may be on their way at once: what the memory needs to be busy, and no more. Everything else that a block reads, its instructions
@@ -22,7 +22,7 @@ typedef struct decode_layer {
     const bf16 *attn_norm, *qkv, *qkv_bias, *sinks, *o, *o_bias, *mlp_norm, *router, *router_bias; /* o_bias may be NULL */
     mxfp4_stack gate_up, down;
     bf16 *k_cache, *v_cache;
-    int kind, window; /* keys visible, 0: all */
+    int64_t kind; /* OPS_FULL or OPS_SLIDING */
 } decode_layer;
 
 /* A number on its way between blocks: 32 bits and the epoch that wrote them, stored and loaded as one. */
@@ -42,9 +42,24 @@ typedef struct decode_args {
     const int32_t *token_ids, *slots, *slot_last, *contexts, *tables[OPS_KV_KINDS];
     const float *cosine, *sine;
     float *logits; /* [vocab] */
+    int windows[OPS_KV_KINDS]; /* keys visible, 0: all */
     int n_layers, hidden, q_heads, kv_heads, n_experts, top_k, intermediate, vocab, block_tokens, max_splits;
     float eps, scale, alpha, limit;
 } decode_args;
+
+/* A block's share of so many things. */
+struct decode_range {
+    int begin, end;
+};
+
+/* A block's part of attention: keys [from, to) of one kv head; the last one is this step's own token in the last split. */
+struct attention_part {
+    int kv_head, split, splits, from, to;
+    const int32_t *table;
+};
+
+/* What is shared out. */
+enum decode_shares { SHARE_QKV, SHARE_OUT, SHARE_ROUTER, SHARE_GATE_UP, SHARE_DOWN, SHARE_HEAD, SHARES };
 
 struct decode_shared {
     uint8_t ring[SLOTS][SLOT_BYTES];
@@ -63,7 +78,6 @@ struct decode_shared {
             bf16 q[MAX_GROUP][HEAD_DIM], k[HEAD_DIM], v[HEAD_DIM];
         } attention;
         __half activations[2][MAX_HIDDEN]; /* of the two choices that a block's part of down can touch */
-        float router[MAX_ROUTED];
     };
     float partials[PARTIALS][CUT_WARPS][MXFP4_TILE_ROWS];
     float bias[MAX_UNITS][MXFP4_TILE_ROWS]; /* of this block's rows of an expert product */
@@ -73,9 +87,14 @@ struct decode_shared {
     uint64_t full[SLOTS], empty[SLOTS], summed[PARTIALS], taken[PARTIALS], routed;
     float squares[WORKERS];
     int context; /* keys of the sequence, this step's included */
+    decode_range shares[SHARES]; /* the same in every layer */
+    attention_part parts[OPS_KV_KINDS];
+    int tokens[OPS_KV_KINDS][SHARE_KEYS]; /* where the first keys of each part lie in the cache */
     int ids[MAX_TOP_K];
     float weights[MAX_TOP_K];
 };
+
+static_assert(sizeof(decode_shared) <= 227 * 1024, "what a block of compute capability 9 may have");
 
 /* The block's. A function, so that the compiler sees that it is shared memory wherever it is used. */
 __device__ static inline decode_shared &decode_memory(void)
@@ -108,11 +127,7 @@ __device__ static inline float decode_warp_sum(float value)
     return value;
 }
 
-/* This block's share of so many things; things times blocks are less than 2^32. */
-struct decode_range {
-    int begin, end;
-};
-
+/* Things times blocks are less than 2^32. */
 __device__ static inline decode_range decode_share(int total)
 {
     return {(int)((unsigned)total * blockIdx.x / gridDim.x), (int)((unsigned)total * (blockIdx.x + 1) / gridDim.x)};

@@ -7,19 +7,11 @@
 #include "kernels/cuda/cuda_attention_tile.cuh"
 #include "kernels/cuda/cuda_decode_words.cuh"
 
-/* A block's part: keys [from, to) of one kv head; the last one is this step's own token in the last split. */
-struct attention_part {
-    int kv_head, split, splits, from, to, context;
-    const int32_t *table;
-};
-
-__device__ static inline attention_part attention_part_of(const decode_layer &layer)
+__device__ static inline attention_part attention_part_of(const decode_args &a, int kind, int context)
 {
-    const decode_args &a = decode_memory().args;
     attention_part p;
-    p.context = decode_memory().context;
-    p.table = a.tables[layer.kind];
-    int begin = layer.window && p.context > layer.window ? p.context - layer.window : 0, keys = p.context - begin;
+    p.table = a.tables[kind];
+    int window = a.windows[kind], begin = window && context > window ? context - window : 0, keys = context - begin;
     p.splits = min((keys + SHARE_KEYS - 1) / SHARE_KEYS, a.max_splits);
     p.kv_head = (int)blockIdx.x % a.kv_heads;
     p.split = (int)blockIdx.x / a.kv_heads;
@@ -44,17 +36,16 @@ struct attention_chunk8 {
 
 __device__ static inline void attention_load_chunk(attention_chunk8 &c, const decode_layer &layer, const attention_part &p, int first, int lane)
 {
-    const decode_args &a = decode_memory().args;
-    int position = first + lane / 4, token = -1;
-    if (position < p.to && position < p.context - 1) token = attention_token(p, position);
-    int64_t stride = (int64_t)a.kv_heads * HEAD_DIM;
-    const bf16 *k = layer.k_cache + token * stride + p.kv_head * HEAD_DIM + 8 * (lane % 4);
+    const decode_shared &s = decode_memory();
+    int position = first + lane / 4, token = -1, stride = s.args.kv_heads * HEAD_DIM;
+    if (position < p.to && position < s.context - 1) token = position - p.from < SHARE_KEYS ? s.tokens[layer.kind][position - p.from] : attention_token(p, position);
+    const bf16 *k = layer.k_cache + (int64_t)token * stride + p.kv_head * HEAD_DIM + 8 * (lane % 4), *v = layer.v_cache + p.kv_head * HEAD_DIM + 2 * lane;
 #pragma unroll
     for (int j = 0; j < 2; j++) c.k[j] = token >= 0 ? __ldcg((const uint4 *)(k + 32 * j)) : make_uint4(0, 0, 0, 0);
 #pragma unroll
     for (int i = 0; i < CHUNK_KEYS; i++) {
         int from = __shfl_sync(~0u, token, 4 * i);
-        c.v[i] = from >= 0 ? __ldcg((const uint32_t *)(layer.v_cache + from * stride + p.kv_head * HEAD_DIM + 2 * lane)) : 0;
+        c.v[i] = from >= 0 ? __ldcg((const uint32_t *)(v + (int64_t)from * stride)) : 0;
     }
 }
 
@@ -62,8 +53,8 @@ __device__ static inline void attention_load_chunk(attention_chunk8 &c, const de
 __device__ static inline void attention_add_own(attention_chunk8 &c, const attention_part &p, int first, int lane)
 {
     const decode_shared &s = decode_memory();
-    int own = p.context - 1 - first;
-    if (own < 0 || own >= CHUNK_KEYS || p.context > p.to) return;
+    int own = s.context - 1 - first;
+    if (own < 0 || own >= CHUNK_KEYS || s.context > p.to) return;
     if (lane / 4 == own) {
 #pragma unroll
         for (int j = 0; j < 2; j++) c.k[j] = *(const uint4 *)(s.attention.k + 32 * j + 8 * (lane % 4));
@@ -84,7 +75,7 @@ __device__ static inline void attention_take_qkv(decode_place place, const atten
     if (head >= group + 2) return;
     int row = head < group ? p.kv_head * group + head : a.q_heads + (head - group) * a.kv_heads + p.kv_head;
     bf16 *out = head < group ? s.attention.q[head] : head == group ? s.attention.k : s.attention.v;
-    int64_t at = (int64_t)(p.context - 1) * HALF + d;
+    int64_t at = (int64_t)(s.context - 1) * HALF + d;
     float cosine = a.cosine[at], sine = a.sine[at];
     int index[2] = {a.places.qkv + row * HEAD_DIM + d, a.places.qkv + row * HEAD_DIM + d + HALF};
     uint32_t words[2];
@@ -231,7 +222,7 @@ __device__ static inline void attention_write_cache(const decode_layer &layer, c
     const decode_args &a = s.args;
     int d = (int)threadIdx.x;
     if (p.split != p.splits - 1 || d >= HEAD_DIM) return;
-    int position = p.context - 1;
+    int position = s.context - 1;
     int64_t token = attention_token(p, position), at = (token * a.kv_heads + p.kv_head) * HEAD_DIM + d;
     layer.k_cache[at] = s.attention.k[d];
     layer.v_cache[at] = s.attention.v[d];
@@ -242,11 +233,24 @@ __device__ static inline void attention_prefetch_line(const void *address) { asm
 /* Brings what attention of the layer will read into the L2 cache, as far as its first keys: a thread a line. */
 __device__ static inline void attention_prefetch(const decode_layer &layer)
 {
-    attention_part p = attention_part_of(layer);
-    int position = p.from + (int)threadIdx.x / 2;
-    if (threadIdx.x >= 2 * SHARE_KEYS || position >= p.to || position >= p.context - 1) return;
+    const decode_shared &s = decode_memory();
+    const attention_part &p = s.parts[layer.kind];
+    int key = (int)threadIdx.x / 2;
+    if (key >= SHARE_KEYS || p.from + key >= min(p.to, s.context - 1)) return;
     const bf16 *cache = threadIdx.x % 2 ? layer.v_cache : layer.k_cache;
-    attention_prefetch_line(cache + ((int64_t)attention_token(p, position) * decode_memory().args.kv_heads + p.kv_head) * HEAD_DIM);
+    attention_prefetch_line(cache + ((int64_t)s.tokens[layer.kind][key] * s.args.kv_heads + p.kv_head) * HEAD_DIM);
+}
+
+/* Once a step, before the first layer: this block's part for each kind of layer. Synchronises the block in between. */
+__device__ static inline void attention_prepare(void)
+{
+    decode_shared &s = decode_memory();
+    if (threadIdx.x < OPS_KV_KINDS) s.parts[threadIdx.x] = attention_part_of(s.args, threadIdx.x, s.context);
+    __syncthreads();
+    if (threadIdx.x >= OPS_KV_KINDS * SHARE_KEYS) return;
+    int kind = threadIdx.x / SHARE_KEYS, key = threadIdx.x % SHARE_KEYS;
+    const attention_part &p = s.parts[kind];
+    s.tokens[kind][key] = p.from + key < p.to ? attention_token(p, p.from + key) : -1;
 }
 
 /* By all workers of all blocks; those without a share return soon. */
@@ -255,7 +259,7 @@ DECODE_STAGE void attention_stage(int l, decode_place place)
     const decode_args &a = decode_memory().args;
     const decode_layer &layer = decode_memory().layers[l % 2];
     int thread = (int)threadIdx.x, lane = thread % 32, warp = thread / 32, group = a.q_heads / a.kv_heads;
-    attention_part p = attention_part_of(layer);
+    const attention_part p = decode_memory().parts[layer.kind];
     if (p.split >= p.splits) {
         decode_sync_workers();
         return;

@@ -7,22 +7,21 @@
 /* Rows of a matrix that share a slot. */
 __device__ static inline int dense_slot_rows(int cols)
 {
-    int rows = SLOT_BYTES / (cols * (int)sizeof(bf16));
-    return rows > 4 ? 4 : rows;
+    return cols * (int)sizeof(bf16) * 4 <= SLOT_BYTES ? 4 : 3;
 }
-static_assert(MAX_ATTN * sizeof(bf16) * 3 <= SLOT_BYTES && MAX_HIDDEN <= MAX_ATTN && SLOT_ARRIVALS % 12 == 0, "a slot holds 3 or 4 rows; 1 to 4 divide its arrivals");
+static_assert(MAX_ATTN * sizeof(bf16) * 3 <= SLOT_BYTES && MAX_HIDDEN <= MAX_ATTN && SLOT_ARRIVALS % 12 == 0, "a slot holds 3 rows, or 4; 1 to 4 divide its arrivals");
 
-__device__ static inline int dense_units(int rows, int cols)
+__device__ static inline int dense_unit(int row, int rows) { return rows == 4 ? row / 4 : row / 3; }
+
+__device__ static inline int dense_units(decode_range range, int cols)
 {
-    decode_range range = decode_share(rows);
-    int at_once = dense_slot_rows(cols);
-    return (range.end - range.begin + at_once - 1) / at_once;
+    int rows = dense_slot_rows(cols);
+    return dense_unit(range.end - range.begin + rows - 1, rows);
 }
 
-__device__ static void dense_produce(int &units, const bf16 *w, int rows, int cols, uint64_t policy)
+__device__ static void dense_produce(int &units, const bf16 *w, decode_range range, int cols, uint64_t policy)
 {
     decode_shared &s = decode_memory();
-    decode_range range = decode_share(rows);
     uint32_t row_bytes = (uint32_t)cols * sizeof(bf16);
     int at_once = dense_slot_rows(cols);
     for (int row = range.begin; row < range.end; row += at_once, units++) {
@@ -48,12 +47,19 @@ __device__ static inline float dense_row(const uint4 *w, const uint4 *x, int chu
 {
     enum { BATCH = 4 };
     float sums[BATCH] = {};
-    int i = lane;
-    for (; i + 32 * (BATCH - 1) < chunks; i += 32 * BATCH) {
+#pragma unroll 1
+    for (int i = lane; i < chunks; i += 32 * BATCH) {
+        uint4 ws[BATCH], xs[BATCH];
 #pragma unroll
-        for (int j = 0; j < BATCH; j++) sums[j] = dense_add(w[i + 32 * j], x[i + 32 * j], sums[j]);
+        for (int j = 0; j < BATCH; j++) {
+            bool there = i + 32 * j < chunks;
+            ws[j] = there ? w[i + 32 * j] : make_uint4(0, 0, 0, 0);
+            xs[j] = there ? x[i + 32 * j] : make_uint4(0, 0, 0, 0);
+        }
+        asm volatile("" ::: "memory"); /* all loads first: the compiler would rather save registers */
+#pragma unroll
+        for (int j = 0; j < BATCH; j++) sums[j] = dense_add(ws[j], xs[j], sums[j]);
     }
-    for (; i < chunks; i += 32) sums[0] = dense_add(w[i], x[i], sums[0]);
     return sums[0] + sums[1] + (sums[2] + sums[3]);
 }
 
@@ -61,23 +67,25 @@ __device__ static inline float dense_row(const uint4 *w, const uint4 *x, int chu
 enum dense_target { DENSE_WORDS_BF16, DENSE_WORDS, DENSE_LOGITS };
 
 /* Of the vector in `normed` or `attn`, which is one place; cols a multiple of 8; bias NULL: none. So many units went through the ring before. */
-DECODE_STAGE void dense_product(int units, const bf16 *bias, int rows, int cols, dense_target target, int place, decode_place p)
+DECODE_STAGE void dense_product(int units, const bf16 *bias, decode_shares share, int cols, dense_target target, int place, decode_place p)
 {
     decode_shared &s = decode_memory();
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, at_once = dense_slot_rows(cols);
-    decode_range range = decode_share(rows);
+    decode_range range = s.shares[share];
     int n = range.end - range.begin;
     if (warp >= CONSUMERS || warp >= n) return;
-    float next = bias ? __bfloat162float(bias[range.begin + warp]) : 0; /* biases come from memory: a row ahead */
+    const unsigned short *biases = (const unsigned short *)bias + range.begin;
+    unsigned short mine = bias ? __ldg(biases + warp) : (unsigned short)0; /* asked for a row ahead, and not looked at before it is needed */
+#pragma unroll 1
     for (int row = warp; row < n; row += CONSUMERS) {
-        int unit = row / at_once, within = row - unit * at_once, slot = (units + unit) % SLOTS;
-        float more = next;
-        if (bias && row + CONSUMERS < n) next = __bfloat162float(bias[range.begin + row + CONSUMERS]);
+        int unit = dense_unit(row, at_once), within = row - unit * at_once, slot = (units + unit) % SLOTS;
+        unsigned short next = bias && row + CONSUMERS < n ? __ldg(biases + row + CONSUMERS) : (unsigned short)0;
         decode_wait_filled(units + unit);
         float sum = dense_row((const uint4 *)(s.ring[slot] + within * cols * (int)sizeof(bf16)), (const uint4 *)s.attn, cols / 8, lane);
         __syncwarp();
         if (lane == 0) decode_arrive(&s.empty[slot], SLOT_ARRIVALS / min(at_once, n - unit * at_once));
-        sum = decode_warp_sum(sum) + more;
+        sum = decode_warp_sum(sum) + __uint_as_float((uint32_t)mine << 16);
+        mine = next;
         if (lane > 0) continue;
         if (target == DENSE_LOGITS)
             s.args.logits[range.begin + row] = sum;

@@ -8,19 +8,10 @@
 #include "kernels/cuda/cuda_decode_words.cuh"
 #include "kernels/cuda/cuda_experts.cuh"
 
-/* Units of a product: (choice, row tile) pairs. */
-__device__ static inline decode_range experts_share(const mxfp4_stack &w) { return decode_share(decode_memory().args.top_k * w.row_tiles); }
-
-__device__ static inline int experts_units(const mxfp4_stack &w)
-{
-    decode_range range = experts_share(w);
-    return range.end - range.begin;
-}
-
-__device__ static void experts_produce(int &units, const mxfp4_stack &w, uint64_t policy)
+/* A unit is a (choice, row tile) pair. */
+__device__ static void experts_produce(int &units, const mxfp4_stack &w, decode_range range, uint64_t policy)
 {
     decode_shared &s = decode_memory();
-    decode_range range = experts_share(w);
     uint32_t codes = (uint32_t)w.col_tiles * MXFP4_TILE_BYTES, scales = (uint32_t)w.col_tiles * MXFP4_TILE_SCALE_BYTES;
     int choice = range.begin / w.row_tiles, tile = range.begin - choice * w.row_tiles;
     for (int unit = range.begin; unit < range.end; unit++, units++) {
@@ -55,12 +46,11 @@ __device__ static inline void experts_add_half(uint32_t word0, uint32_t word1, f
 }
 
 /* Choice first_choice + k reads rows[k * row_stride], padded to whole column tiles with zeros. */
-__device__ static inline void experts_consume(int units, int expert_units, const mxfp4_stack &w, const __half *rows, int row_stride)
+__device__ static inline void experts_consume(int units, int expert_units, const mxfp4_stack &w, decode_range range, const __half *rows, int row_stride)
 {
     decode_shared &s = decode_memory();
     int lane = threadIdx.x % 32, group = threadIdx.x / 32 / CUT_WARPS, warp = threadIdx.x / 32 % CUT_WARPS;
     int first = w.col_tiles * warp / CUT_WARPS, tiles = w.col_tiles * (warp + 1) / CUT_WARPS - first, choice_end = 0;
-    decode_range range = experts_share(w);
     int first_choice = range.begin / w.row_tiles;
     uint4 x[CUT_TILES][2];
     for (int index = group; index < range.end - range.begin; index += CUT_GROUPS) {
@@ -111,11 +101,10 @@ __device__ static inline void experts_load_bias(const mxfp4_stack &w, decode_ran
 }
 
 /* Sums, biases, and what becomes of two neighbouring rows: an activation, or two elements of what the expert gives. */
-__device__ static inline void experts_finish(int expert_units, const mxfp4_stack &w, expert_product product, int place, decode_place p)
+__device__ static inline void experts_finish(int expert_units, const mxfp4_stack &w, decode_range range, expert_product product, int place, decode_place p)
 {
     decode_shared &s = decode_memory();
     int lane = threadIdx.x % 32, row = lane % MXFP4_TILE_ROWS;
-    decode_range range = experts_share(w);
     experts_load_bias(w, range);
     for (int index = 0; index < range.end - range.begin; index++) {
         int part = (expert_units + index) % PARTIALS, turn = (expert_units + index) / PARTIALS;
@@ -142,10 +131,11 @@ DECODE_STAGE void experts_stage(int units, int expert_units, int layer, expert_p
     decode_shared &s = decode_memory();
     bool up = product == EXPERT_GATE_UP;
     const mxfp4_stack &w = up ? s.layers[layer % 2].gate_up : s.layers[layer % 2].down;
+    decode_range range = s.shares[up ? SHARE_GATE_UP : SHARE_DOWN];
     if (threadIdx.x < 32 * CONSUMERS)
-        experts_consume(units, expert_units, w, up ? s.halves : s.activations[0], up ? 0 : MAX_HIDDEN);
+        experts_consume(units, expert_units, w, range, up ? s.halves : s.activations[0], up ? 0 : MAX_HIDDEN);
     else
-        experts_finish(expert_units, w, product, up ? s.args.places.activations : s.args.places.returned, p);
+        experts_finish(expert_units, w, range, product, up ? s.args.places.activations : s.args.places.returned, p);
 }
 
 #endif

@@ -152,51 +152,52 @@ DECODE_STAGE void vector_take_activations(int first, int choices, decode_place p
     decode_sync_workers();
 }
 
+/* Bits of a number such that the larger number has the larger ones; what is none is the smallest. */
+__device__ static inline uint32_t vector_order(float value)
+{
+    uint32_t bits = __float_as_uint(value);
+    if (!(value == value)) return 0;
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
 /* One warp chooses the experts: the top_k of the router's logits, the lowest id winning ties, and the softmax over them. All workers synchronise. */
 DECODE_STAGE void vector_choose(decode_place p)
 {
-    enum { BATCH = 4 };
+    enum { BATCH = MAX_ROUTED / 32 };
     decode_shared &s = decode_memory();
     int lane = threadIdx.x, n = s.args.n_experts, top_k = s.args.top_k;
-    if (lane >= 32) {
-        decode_sync_workers();
-        return;
-    }
-    for (int base = lane; base < n; base += 32 * BATCH) {
+    if (lane < 32) {
         int index[BATCH];
-        uint32_t v[BATCH];
+        uint32_t v[BATCH], order[BATCH]; /* 0: not to be chosen any more */
 #pragma unroll
-        for (int i = 0; i < BATCH; i++) index[i] = s.args.places.logits + min(base + 32 * i, n - 1);
+        for (int i = 0; i < BATCH; i++) index[i] = s.args.places.logits + min(lane + 32 * i, n - 1);
         words_gather(p, index, v);
 #pragma unroll
-        for (int i = 0; i < BATCH; i++)
-            if (base + 32 * i < n) s.router[base + 32 * i] = __uint_as_float(v[i]);
-    }
-    __syncwarp();
-    float mine = -INFINITY, largest = -INFINITY; /* lane k keeps the logit of choice k */
-    for (int k = 0; k < top_k; k++) {
-        float best = -INFINITY;
-        int id = n;
-        for (int e = lane; e < n; e += 32)
-            if (s.router[e] > best) best = s.router[e], id = e;
+        for (int i = 0; i < BATCH; i++) order[i] = lane + 32 * i < n ? vector_order(__uint_as_float(v[i])) : 0;
+        float weight = 0, largest = 0; /* lane k's: of choice k */
+#pragma unroll 1
+        for (int k = 0; k < top_k; k++) {
+            uint32_t best = 0, id = MAX_ROUTED;
 #pragma unroll
-        for (int step = 16; step; step /= 2) {
-            float other = __shfl_xor_sync(~0u, best, step);
-            int other_id = __shfl_xor_sync(~0u, id, step);
-            if (other > best || (other == best && other_id < id)) best = other, id = other_id;
+            for (int i = 0; i < BATCH; i++) best = max(best, order[i]);
+            best = __reduce_max_sync(~0u, best);
+#pragma unroll
+            for (int i = BATCH - 1; i >= 0; i--)
+                if (order[i] == best) id = lane + 32 * i;
+            id = __reduce_min_sync(~0u, id);
+            if (best == 0) id = k; /* no number among the logits: the result is not one either, but the ids must be */
+#pragma unroll
+            for (int i = 0; i < BATCH; i++)
+                if (id == lane + 32 * i) order[i] = 0;
+            float logit = best == 0 ? NAN : __uint_as_float(best & 0x80000000u ? best & 0x7fffffffu : ~best);
+            if (k == 0) largest = logit;
+            if (k == lane) weight = __expf(logit - largest);
+            if (lane == 0) s.ids[k] = (int)id;
         }
-        if (id >= n) id = k; /* no number among the logits: the result is not one either, but the ids must be */
-        if (k == 0) largest = best;
-        if (k == lane) mine = best;
-        if (lane == 0) {
-            s.ids[k] = id;
-            s.router[id] = -INFINITY;
-        }
-        __syncwarp();
+        if (lane == 0) ring_arrive(&s.routed);
+        float total = decode_warp_sum(weight);
+        if (lane < MAX_TOP_K) s.weights[lane] = weight / total;
     }
-    if (lane == 0) ring_arrive(&s.routed);
-    float weight = lane < top_k ? __expf(mine - largest) : 0, total = decode_warp_sum(weight);
-    if (lane < MAX_TOP_K) s.weights[lane] = weight / total;
     decode_sync_workers();
 }
 

@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/cuda_decode.cuh"
 
+enum { WORDS_AT_ONCE = 4 };
 enum { WORDS_MAX_POLLS = 1 << 23 }; /* some seconds: a kernel that waits longer has a mistake in it, and ends instead of hanging */
 
 __device__ static inline void words_store(decode_place p, int index, uint32_t value)
@@ -30,7 +31,7 @@ __device__ static inline uint4 words_load_two(const decode_word *words)
     return v;
 }
 
-/* Waits for one word: polls of all that a thread wants would take bandwidth from the weights, and the others come soon after. */
+/* Waits for one word. Polls of all that a thread wants would take bandwidth from the weights where that is much; the others come soon after. */
 __device__ static inline void words_await(decode_place p, int index)
 {
     for (int polls = 0; words_load(p.words + index).y != p.epoch; polls++)
@@ -40,9 +41,11 @@ __device__ static inline void words_await(decode_place p, int index)
 /* N words; a thread that has fewer to read names some twice. */
 template <int N> __device__ static inline void words_gather(decode_place p, const int (&index)[N], uint32_t (&out)[N])
 {
-    words_await(p, index[0]);
+    if (N > WORDS_AT_ONCE) words_await(p, index[0]);
+    int polls = 0;
     for (bool all = false; !all;) {
         uint2 v[N];
+        if (++polls > WORDS_MAX_POLLS) __trap();
 #pragma unroll
         for (int i = 0; i < N; i++) v[i] = words_load(p.words + index[i]);
         all = true;
@@ -57,9 +60,11 @@ template <int N> __device__ static inline void words_gather(decode_place p, cons
 /* N pairs of neighbours; every index is even. */
 template <int N> __device__ static inline void words_gather_pairs(decode_place p, const int (&index)[N], uint2 (&out)[N])
 {
-    words_await(p, index[0]);
+    if (N > WORDS_AT_ONCE) words_await(p, index[0]);
+    int polls = 0;
     for (bool all = false; !all;) {
         uint4 v[N];
+        if (++polls > WORDS_MAX_POLLS) __trap();
 #pragma unroll
         for (int i = 0; i < N; i++) v[i] = words_load_two(p.words + index[i]);
         all = true;
