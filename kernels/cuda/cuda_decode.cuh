@@ -14,7 +14,7 @@ enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CUT_WARPS * CUT_TILES * MXFP4_
 enum { SLOTS = 7, SLOT_BYTES = 24576, SLOT_ARRIVALS = 36, PARTIALS = 4 };
 /* Slots of a block that may be on their way at once: what the memory needs to be busy, and no more. Everything else that a block reads, its instructions
  * included, queues up behind them. */
-enum { IN_FLIGHT = 3 };
+enum { IN_FLIGHT = 2 };
 enum { MAX_UNITS = 24 }; /* of a block in an expert product */
 enum { ATTENTION_WARPS = 16, CHUNK_KEYS = 8, SHARE_KEYS = ATTENTION_WARPS * CHUNK_KEYS };
 

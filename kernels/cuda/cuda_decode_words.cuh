@@ -34,8 +34,10 @@ __device__ static inline uint4 words_load_two(const decode_word *words)
 /* Waits for one word. Polls of all that a thread wants would take bandwidth from the weights where that is much; the others come soon after. */
 __device__ static inline void words_await(decode_place p, int index)
 {
-    for (int polls = 0; words_load(p.words + index).y != p.epoch; polls++)
-        if (polls > WORDS_MAX_POLLS) __trap();
+    if (threadIdx.x % 32 == 0)
+        for (int polls = 0; words_load(p.words + index).y != p.epoch; polls++)
+            if (polls > WORDS_MAX_POLLS) __trap();
+    __syncwarp();
 }
 
 /* N words; a thread that has fewer to read names some twice. */
