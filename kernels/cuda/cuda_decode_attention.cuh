@@ -98,6 +98,8 @@ __device__ static inline void attention_scan(const decode_layer &layer, const at
     float sums[MAX_GROUP][2] = {}, largest = -INFINITY, total = 0; /* largest, total: of head g; total is spread over the quad */
     float *mine = s.attention.sums[warp][0]; /* until the end: weights [8 keys][8 heads], then how far sums shrink [8 heads] */
     for (int first = p.from + CHUNK_KEYS * warp; first < p.to; first += SHARE_KEYS) {
+        attention_chunk8 next = {};
+        if (first + SHARE_KEYS < p.to) attention_load_chunk(next, layer, p, first + SHARE_KEYS, lane);
         attention_add_own(chunk, p, first, lane);
         float c[4] = {};
 #pragma unroll
@@ -136,7 +138,7 @@ __device__ static inline void attention_scan(const decode_layer &layer, const at
             }
         }
         __syncwarp();
-        if (first + SHARE_KEYS < p.to) attention_load_chunk(chunk, layer, p, first + SHARE_KEYS, lane);
+        chunk = next;
     }
     total += __shfl_xor_sync(~0u, total, 1);
     total += __shfl_xor_sync(~0u, total, 2);

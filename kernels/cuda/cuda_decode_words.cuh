@@ -8,7 +8,7 @@
 
 #include "kernels/cuda/cuda_decode.cuh"
 
-enum { WORDS_AT_ONCE = 4 };
+enum { WORDS_AT_ONCE = 2 };
 enum { WORDS_MAX_POLLS = 1 << 23 }; /* some seconds: a kernel that waits longer has a mistake in it, and ends instead of hanging */
 
 __device__ static inline void words_store(decode_place p, int index, uint32_t value)
