@@ -166,6 +166,13 @@ typedef struct ops_token {
     float top_logprobs[OPS_MAX_TOP_LOGPROBS];
 } ops_token;
 
+/* The model as a whole, for a backend that takes a step in one go. Its arrays and tensors live as long as the context. */
+typedef struct ops_stack {
+    int n_layers;
+    const ops_layer *layers;       /* caches included */
+    ops_weight embedding, final_norm, head;
+} ops_stack;
+
 typedef enum ops_recording { OPS_ISSUE, OPS_RECORD, OPS_REPLAYED } ops_recording;
 
 /* ---- the table -------------------------------------------------------------------------------------------------- */
@@ -223,6 +230,11 @@ typedef struct ops {
     void (*experts)(ops_context *c, const ops_layer *layer, int n_rows, const void *rows, const int32_t *ids, const float *weights, void *out);
     /* logits [n, logit_shard_cols] F32 of the batch's rows rows[i].row, local columns; columns past logit_count are undefined. */
     void (*logits)(ops_context *c, const ops_weight *head, const void *normed, const ops_logit_row *rows, int n, float *logits);
+    /* Both may be NULL. A backend may have one stage for all from embed to logits, of decode steps that one rank computes alone. decode_open, once, when
+     * weights and caches are there: *max_rows is how many rows it takes, 0 if it has no such stage for this model. decode: logits [n, logit_shard_cols] of
+     * the batch, which has n rows, at most max_rows, one for each sequence; the same numbers as the stages up to the rounding of sums. */
+    status (*decode_open)(ops_context *c, const ops_stack *stack, int *max_rows, status_detail *detail);
+    void (*decode)(ops_context *c, float *logits);
     /* `logits` [logit_shards, n, logit_shard_cols] F32, all columns. Draws or scores row i into result slot first_result + i; the slot
      * remembers a drawn id for the next step and for penalties. The draw depends on (seed, position, logits) alone. */
     void (*sample)(ops_context *c, const float *logits, const ops_logit_row *rows, int n, int first_result);

@@ -59,6 +59,7 @@ struct ops_context {
     struct cuda_experts_state *experts;     /* cuda_experts.cu: rows grouped by expert */
     struct cuda_record_state *record;       /* cuda_record.cu: graphs of decode steps */
     struct cuda_sampler_state *sampler;     /* cuda_sample.cu: slots, penalties, results */
+    struct cuda_decode_state *decode;       /* cuda_decode.cu: what its kernel needs of the model; NULL where it does not serve */
 };
 
 /* Remembers the first failure. Use after every launch: cuda_check(c, cudaGetLastError(), "attention"). */
@@ -139,6 +140,8 @@ void cuda_dense(ops_context *c, int n, const bf16 *rows, const ops_weight *w, co
 /* Tokens of one piece of a run, as the attention kernel for runs cuts it. */
 int cuda_attention_tile_tokens(const ops_shape *shape);
 
+/* The rotary tables on the device, [max_positions, head_dim / 2] each. */
+void cuda_rope_tables(const ops_context *c, const float **cosine, const float **sine);
 /* Frees the plans of the dense products. */
 void cuda_dense_close(ops_context *c);
 /* The widest row that add_norm holds. */
@@ -159,6 +162,8 @@ const ops_logit_row *cuda_step_rows(ops_context *c, const ops_logit_row *rows, i
 const uint32_t *cuda_step_masks(const ops_context *c);
 /* Which of the two result buffers the batch has: on the device, and now on the host. */
 const int32_t *cuda_step_parity(const ops_context *c);
+/* On the device: the number of the batch, counted from 1 and around. */
+const int32_t *cuda_step_serial(const ops_context *c);
 int cuda_step_parity_now(const ops_context *c);
 /* Blocks until the step `ago` steps back (0 or 1) is done. */
 void cuda_step_wait(ops_context *c, int ago);
@@ -183,6 +188,8 @@ void cuda_attention_out(ops_context *c, const ops_layer *layer, const void *attn
 void cuda_route(ops_context *c, const ops_layer *layer, int n_rows, const void *normed, int32_t *ids, float *weights);
 void cuda_experts(ops_context *c, const ops_layer *layer, int n_rows, const void *rows, const int32_t *ids, const float *weights, void *out);
 void cuda_logits(ops_context *c, const ops_weight *head, const void *normed, const ops_logit_row *rows, int n, float *logits);
+status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, status_detail *detail);
+void cuda_decode(ops_context *c, float *logits);
 void cuda_sample(ops_context *c, const float *logits, const ops_logit_row *rows, int n, int first_result);
 status cuda_slot_begin(ops_context *c, int slot, const ops_sampling *sampling, const int32_t *ids, int n_ids, int n_generated, status_detail *detail);
 status cuda_results(ops_context *c, int ago, int first, int n, ops_token *out, status_detail *detail);

@@ -285,6 +285,8 @@ extern "C" const ops cuda_ops = {
     .route = cuda_route,
     .experts = cuda_experts,
     .logits = cuda_logits,
+    .decode_open = cuda_decode_open,
+    .decode = cuda_decode,
     .sample = cuda_sample,
     .results = cuda_results,
 };

@@ -158,7 +158,7 @@ status cuda_experts_configure(ops_context *c, status_detail *detail)
     return STATUS_OK;
 }
 
-static mxfp4_stack stack_of(const ops_weight *w, const ops_weight *bias)
+mxfp4_stack mxfp4_stack_of(const ops_weight *w, const ops_weight *bias)
 {
     mxfp4_stack s = {};
     s.tiles = (const uint4 *)w->data;
@@ -208,14 +208,14 @@ void cuda_experts(ops_context *c, const ops_layer *layer, int n_rows, const void
         args.top_k = s->top_k;
         args.alpha = s->swiglu_alpha;
         args.limit = s->swiglu_limit;
-        args.stack = stack_of(&layer->gate_up, &layer->gate_up_bias);
+        args.stack = mxfp4_stack_of(&layer->gate_up, &layer->gate_up_bias);
         args.rows = small ? (const bf16 *)e->rows : (const bf16 *)rows;
         args.in_stride = args.cols = s->hidden;
         args.out = e->activations;
         args.out_stride = e->activation_stride;
         run_product(c, EXPERT_GATE_UP, &args, tile, max_items);
 
-        args.stack = stack_of(&layer->down, &layer->down_bias);
+        args.stack = mxfp4_stack_of(&layer->down, &layer->down_bias);
         args.rows = e->activations;
         args.in_stride = e->activation_stride;
         args.cols = s->intermediate;

@@ -220,7 +220,8 @@ static size_t partial_size(int n)
 static int stages_for(const ops_context *c, const expert_args *args, int n)
 {
     size_t room = c->shared_max - 2048, stages = room > partial_size(n) ? (room - partial_size(n)) / stage_size(args) : 0;
-    return stages > MAX_STAGES ? MAX_STAGES : (int)stages;
+    int most = stages > MAX_STAGES ? MAX_STAGES : (int)stages;
+    return n == 1 ? most / stream_cut<1>::GROUPS * stream_cut<1>::GROUPS : most; /* a buffer is always the same group's: only who has read what was in it can tell by parity what is */
 }
 
 bool expert_stream_serves(const ops_context *c, const expert_args *args, int tile)

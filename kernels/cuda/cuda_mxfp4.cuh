@@ -36,6 +36,9 @@ typedef struct mxfp4_stack {
     int64_t bias_stride;     /* elements between experts */
 } mxfp4_stack;
 
+/* `bias` may be absent. In cuda_experts.cu. */
+mxfp4_stack mxfp4_stack_of(const ops_weight *w, const ops_weight *bias);
+
 /* 2^(scale - 1) in both halves: the BF16 exponent field of 2^(s-1) is s + 126. s = 0 gives 2^-1 * 2^-126... = a subnormal weight. */
 __device__ static inline uint32_t mxfp4_multiplier(uint32_t scale)
 {

@@ -19,6 +19,12 @@ status cuda_rope_configure(ops_context *c, status_detail *detail)
     return STATUS_OK;
 }
 
+void cuda_rope_tables(const ops_context *c, const float **cosine, const float **sine)
+{
+    *cosine = c->rope->cosine;
+    *sine = c->rope->sine;
+}
+
 typedef struct rope_args {
     const bf16 *qkv;
     const float *cosine, *sine;

@@ -14,10 +14,11 @@ struct cuda_step_state {
     uint8_t *host[2];               /* [batch_bytes | mask_bytes | STAGE_BYTES] */
     cudaEvent_t done[2];            /* all work of the step that filled the block; recorded when the next step begins */
     int parity;                     /* the current block, and the current result buffer */
+    uint32_t serial;                /* of the batch */
     size_t batch_bytes;             /* of the largest batch */
     size_t mask_bytes;              /* of as many masks as a batch can have */
     size_t staged;                  /* bytes handed out of the current block's STAGE_BYTES */
-    uint8_t *device;                /* [batch_bytes]; the first int is the parity */
+    uint8_t *device;                /* [batch_bytes]; the first int is the parity, the second the serial */
     uint32_t *masks;                /* device, [mask_bytes] */
     ops_logit_row *rows;            /* device, [max_logit_rows] */
     const ops_logit_row *last_rows; /* in the current block: what `rows` holds, or NULL */
@@ -93,6 +94,7 @@ const ops_logit_row *cuda_step_rows(ops_context *c, const ops_logit_row *rows, i
 const uint32_t *cuda_step_masks(const ops_context *c) { return c->step->masks; }
 
 const int32_t *cuda_step_parity(const ops_context *c) { return (const int32_t *)c->step->device; }
+const int32_t *cuda_step_serial(const ops_context *c) { return (const int32_t *)c->step->device + 1; }
 int cuda_step_parity_now(const ops_context *c) { return c->step->parity; }
 
 void cuda_step_wait(ops_context *c, int ago)
@@ -241,7 +243,8 @@ status cuda_batch_begin(ops_context *c, const ops_batch *batch, status_detail *d
     host_parts parts;
     measure(c, batch, &c->batch);
     size_t bytes = lay_out(s, &c->batch, &parts);
-    *(int32_t *)s->host[s->parity] = s->parity;
+    ((int32_t *)s->host[s->parity])[0] = s->parity;
+    ((uint32_t *)s->host[s->parity])[1] = ++s->serial;
     fill(c, batch, &c->batch, &parts);
     cuda_check(c, cudaMemcpyAsync(s->device, s->host[s->parity], bytes, cudaMemcpyHostToDevice, c->stream),
                "the batch");

@@ -194,7 +194,9 @@ status model_kv_reserve(model *m, const int blocks[OPS_KV_KINDS], status_detail 
         STATUS_TRY(model_allocate(m, count, dtype_size(m->activation), &layer->k_cache, detail));
         STATUS_TRY(model_allocate(m, count, dtype_size(m->activation), &layer->v_cache, detail));
     }
-    return STATUS_OK;
+    if (!m->ops->decode_open || world_size(m->world) > 1) return STATUS_OK;
+    ops_stack stack = {m->config.layers, m->layers, m->embedding, m->final_norm, m->head};
+    return m->ops->decode_open(m->context, &stack, &m->decode_rows, detail);
 }
 
 status model_slot_begin(model *m, int slot, const ops_sampling *sampling, const int32_t *ids, int n_ids, int n_generated,

@@ -49,11 +49,26 @@ static status logits_and_sample(model *m, const model_step *step, status_detail 
     return STATUS_OK;
 }
 
+/* A token of each of few sequences, whose logits are wanted. */
+static bool takes_decode(const model *m, const model_step *step)
+{
+    int n = step->batch.n_tokens;
+    if (n > m->decode_rows || n != step->batch.n_sequences || n != step->n_logit_rows) return false;
+    for (int i = 0; i < n; i++)
+        if (step->logit_rows[i].row != i || step->batch.sequence_start[i] != i) return false;
+    return true;
+}
+
 /* All stages, from tokens to drawn ids. */
 static status issue(model *m, const model_step *step, status_detail *detail)
 {
     model_buffers *b = &m->buffers;
     int n = step->batch.n_tokens;
+    if (takes_decode(m, step)) {
+        m->ops->decode(m->context, b->logits);
+        m->ops->sample(m->context, b->logits, step->logit_rows, n, 0);
+        return STATUS_OK;
+    }
     if (n) {
         m->ops->embed(m->context, &m->embedding, b->x);
         m->ops->add_norm(m->context, n, b->x, NULL, &m->layers[0].attn_norm, b->normed);

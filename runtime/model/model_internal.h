@@ -44,6 +44,7 @@ struct model {
     status (*experts)(struct model *m, const ops_layer *layer, const ops_weight *next, int n, int max_group_tokens, status_detail *detail);
 
     ops_weight embedding, final_norm, head;
+    int decode_rows; /* rows of a decode step that the backend takes in one go; 0: stage by stage */
     ops_layer *layers; /* [config.layers] */
     model_buffers buffers;
 };

@@ -1,0 +1,280 @@
+/* A decode step of one row, from the embedding to the logits, in one kernel: one block per SM, all of them running at once until the step is done.
+ *
+ * The stages of a layer, and what crosses between blocks (as words, cuda_decode_words.cuh: no barrier anywhere, a reader waits for what it reads):
+ *
+ *   x, normed   every block adds up the residual stream and norms it, all of it, for itself
+ *   qkv         each block its share of the rows          -> qkv
+ *   attention   a kv head and a share of the keys a block -> [partial ->] attn
+ *   out         a share of the rows                       -> delta;  every block: x, normed again
+ *   router      a row a block                             -> logits; every block chooses the experts itself
+ *   gate_up     a share of the row tiles of the chosen    -> activations
+ *   down        likewise                                  -> returned; the next layer's start adds them up
+ *
+ * and after the last layer the LM head, a share of the rows each. The memory never waits for any of this: it is read by
+ *
+ *   producer warp     one thread walks through the same stages, ahead of everybody, and fills the ring with the weights of this block's shares by bulk
+ *     | full[], empty[]   copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory. Weights do not depend on
+ *     |                   activations; only the experts' wait until the router has spoken (routed).
+ *   18 consumer warps a matrix row each (dense), or 9 the columns of an expert's row tile
+ *     | summed[], taken[]
+ *   2 finishing warps of the expert stages
+ *
+ * Consumers and finishers together are the workers, who gather vectors between the stages and meet at decode_sync_workers().
+ *
+ * Shared memory: the ring; x; normed for both number formats, or the result of attention; and one region for attention's partial sums, the router's logits
+ * and the activations, in this order through a layer. Results are rounded where the stages of ops.h round them. */
+#include "kernels/cuda/cuda_decode_attention.cuh"
+#include "kernels/cuda/cuda_decode_dense.cuh"
+#include "kernels/cuda/cuda_decode_experts.cuh"
+#include "kernels/cuda/cuda_decode_vectors.cuh"
+
+struct cuda_decode_state {
+    decode_args args; /* without what the batch decides */
+};
+
+__device__ static inline int qkv_rows(const decode_args &a) { return (a.q_heads + 2 * a.kv_heads) * HEAD_DIM; }
+
+__device__ static void produce(void)
+{
+    const decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    uint64_t once = ring_read_once();
+    int units = 0;
+    for (int l = 0; l <= a.n_layers; l++) {
+        const decode_layer &layer = s.layers[l % 2];
+        bool last = l == a.n_layers;
+        dense_produce(units, last ? a.head : layer.qkv, s.shares[last ? SHARE_HEAD : SHARE_QKV], a.hidden, once);
+        if (last) break;
+        dense_produce(units, layer.o, s.shares[SHARE_OUT], a.q_heads * HEAD_DIM, once);
+        dense_produce(units, layer.router, s.shares[SHARE_ROUTER], a.hidden, once);
+        ring_wait((uint64_t *)&s.routed, l);
+        experts_produce(units, layer.gate_up, s.shares[SHARE_GATE_UP], once);
+        experts_produce(units, layer.down, s.shares[SHARE_DOWN], once);
+    }
+}
+
+__device__ static inline void load_layer(int l)
+{
+    static_assert(sizeof(decode_layer) % sizeof(uint64_t) == 0, "copied by words");
+    decode_shared &s = decode_memory();
+    if (l < s.args.n_layers && threadIdx.x < sizeof(decode_layer) / sizeof(uint64_t))
+        ((uint64_t *)&s.layers[l % 2])[threadIdx.x] = ((const uint64_t *)(s.args.layers + l))[threadIdx.x];
+}
+
+/* Brings the small things that layer l will read into the L2 cache: from memory they would come too late. A line each, or this block's part of one. */
+DECODE_STAGE void prefetch_layer(int l)
+{
+    enum { LINE = 64 }; /* elements */
+    const decode_args &a = decode_memory().args;
+    const decode_layer &layer = decode_memory().layers[l % 2];
+    if (l >= a.n_layers) return;
+    attention_prefetch(layer);
+    int thread = (int)threadIdx.x - 2 * SHARE_KEYS, line = (int)blockIdx.x * LINE;
+    if (thread == 0) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].begin);
+    if (thread == 1) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].end);
+    if (thread == 2 && layer.o_bias) attention_prefetch_line(layer.o_bias + decode_memory().shares[SHARE_OUT].begin);
+    if (thread == 3) attention_prefetch_line(layer.router_bias + decode_memory().shares[SHARE_ROUTER].begin);
+    if (thread == 4) attention_prefetch_line(layer.sinks);
+    if (thread == 5 && line < a.hidden) attention_prefetch_line(layer.attn_norm + line);
+    if (thread == 6 && line < a.hidden) attention_prefetch_line(layer.mlp_norm + line);
+}
+
+/* From normed to the words of what each chosen expert gives. *units, *expert_units: what went through the ring, and through the partial sums, so far. */
+__device__ static inline void work_layer(int l, int *units, int *expert_units, decode_place p)
+{
+    const decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    const decode_layer &layer = s.layers[l % 2];
+    int heads = a.q_heads * HEAD_DIM;
+    dense_product(*units, layer.qkv_bias, SHARE_QKV, a.hidden, DENSE_WORDS_BF16, a.places.qkv, p);
+    *units += dense_units(s.shares[SHARE_QKV], a.hidden);
+    attention_stage(l, p);
+    vector_take_attn(p);
+    dense_product(*units, layer.o_bias, SHARE_OUT, heads, DENSE_WORDS_BF16, a.places.delta, p);
+    *units += dense_units(s.shares[SHARE_OUT], heads);
+    vector_norm(layer.mlp_norm, VECTOR_DELTA, p);
+    dense_product(*units, layer.router_bias, SHARE_ROUTER, a.hidden, DENSE_WORDS, a.places.logits, p);
+    *units += dense_units(s.shares[SHARE_ROUTER], a.hidden);
+    vector_choose(p);
+    prefetch_layer(l + 1);
+    decode_range range = s.shares[SHARE_DOWN];
+    int up = s.shares[SHARE_GATE_UP].end - s.shares[SHARE_GATE_UP].begin, down = range.end - range.begin;
+    experts_stage(*units, *expert_units, l, EXPERT_GATE_UP, p);
+    int first = range.begin / layer.down.row_tiles;
+    vector_take_activations(first, down > 0 ? (range.end - 1) / layer.down.row_tiles - first + 1 : 0, p);
+    experts_stage(*units + up, *expert_units + up, l, EXPERT_DOWN, p);
+    *units += up + down;
+    *expert_units += up + down;
+}
+
+__device__ static void work(void)
+{
+    const decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    int units = 0, expert_units = 0;
+    decode_place p = {a.words, (uint32_t)*a.serial * (uint32_t)(a.n_layers + 1)};
+    vector_embed(a.token_ids[0] >= 0 ? a.token_ids[0] : a.slot_last[a.slots[0]]);
+    for (int l = 0; l <= a.n_layers; l++) {
+        vector_norm(l < a.n_layers ? s.layers[l % 2].attn_norm : a.final_norm, l ? VECTOR_EXPERTS : VECTOR_NOTHING, p);
+        if (l == a.n_layers) break;
+        load_layer(l + 1); /* nobody needs the one before any more */
+        p.epoch++;
+        p.words = a.words + l % 2 * a.places.size;
+        work_layer(l, &units, &expert_units, p);
+    }
+    dense_product(units, NULL, SHARE_HEAD, a.hidden, DENSE_LOGITS, 0, p);
+}
+
+__global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_constant__ decode_args a)
+{
+    decode_shared &s = decode_memory();
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < SLOTS; i++) {
+            ring_barrier_begin(&s.full[i], 1);
+            ring_barrier_begin(&s.empty[i], SLOT_ARRIVALS);
+            s.filling[i] = -1;
+        }
+        for (int i = 0; i < PARTIALS; i++) {
+            ring_barrier_begin(&s.summed[i], CUT_WARPS);
+            ring_barrier_begin(&s.taken[i], 1);
+        }
+        ring_barrier_begin(&s.routed, 1);
+        ring_barriers_ready();
+        s.args = a;
+        s.context = a.contexts[0];
+    }
+    __syncthreads();
+    load_layer(0);
+    attention_prepare();
+    __syncthreads();
+    if (threadIdx.x < SHARES) {
+        const int totals[SHARES] = {qkv_rows(a), a.hidden, a.n_experts, a.top_k * s.layers[0].gate_up.row_tiles, a.top_k * s.layers[0].down.row_tiles, a.vocab};
+        s.shares[threadIdx.x] = decode_share(totals[threadIdx.x]);
+    }
+    __syncthreads();
+    if (threadIdx.x < WORKER_THREADS)
+        work();
+    else if (threadIdx.x == WORKER_THREADS)
+        produce();
+}
+
+/* ---- the host's side ---------------------------------------------------------------------------------------------- */
+
+static bool serves(const ops_context *c, const ops_stack *stack)
+{
+    const ops_shape *s = &c->shape;
+    const ops_weight *up = &stack->layers[0].gate_up, *down = &stack->layers[0].down;
+    int group = s->q_heads / s->kv_heads;
+    bool whole = s->logit_shards == 1 && s->expert_count == s->n_experts && up->rows == 2 * (int64_t)s->intermediate && stack->head.rows == s->vocab;
+    bool fits = s->head_dim == HEAD_DIM && group <= MAX_GROUP && s->hidden <= MAX_HIDDEN && s->hidden % MXFP4_TILE_ROWS == 0 && s->intermediate <= MAX_HIDDEN &&
+                s->intermediate % MXFP4_TILE_ROWS == 0 && s->q_heads * HEAD_DIM <= MAX_ATTN && s->top_k <= MAX_TOP_K && s->n_experts <= MAX_ROUTED;
+    int64_t units = (int64_t)s->top_k * up->rows / MXFP4_TILE_ROWS / c->sm_count + 1;
+    bool busy = s->hidden >= c->sm_count && s->kv_heads <= c->sm_count; /* every block has a part of `out`, which keeps its producer within a layer of its workers */
+    return c->major >= 9 && whole && fits && busy && units <= MAX_UNITS && down->rows == s->hidden && sizeof(decode_shared) <= c->shared_max;
+}
+
+static decode_layer describe(const ops_layer *l)
+{
+    decode_layer d = {};
+    d.attn_norm = (const bf16 *)l->attn_norm.data;
+    d.qkv = (const bf16 *)l->q.data; /* place() laid q, k and v side by side */
+    d.qkv_bias = (const bf16 *)l->q_bias.data;
+    d.sinks = (const bf16 *)l->sinks.data;
+    d.o = (const bf16 *)l->o.data;
+    d.o_bias = (const bf16 *)l->o_bias.data;
+    d.mlp_norm = (const bf16 *)l->mlp_norm.data;
+    d.router = (const bf16 *)l->router.data;
+    d.router_bias = (const bf16 *)l->router_bias.data;
+    d.gate_up = mxfp4_stack_of(&l->gate_up, &l->gate_up_bias);
+    d.down = mxfp4_stack_of(&l->down, &l->down_bias);
+    d.k_cache = (bf16 *)l->k_cache;
+    d.v_cache = (bf16 *)l->v_cache;
+    d.kind = l->kind;
+    return d;
+}
+
+/* Regions of even size, one after the other. */
+static decode_places lay_out(const ops_shape *s)
+{
+    decode_places p = {};
+    int group = s->q_heads / s->kv_heads, *const regions[] = {&p.qkv, &p.partial, &p.attn, &p.delta, &p.logits, &p.activations, &p.returned, &p.size};
+    const int sizes[] = {(s->q_heads + 2 * s->kv_heads) * HEAD_DIM, s->kv_heads * MAX_SPLITS * group * (HEAD_DIM + 2), s->q_heads * HEAD_DIM / 2, s->hidden, s->n_experts,
+                         s->top_k * s->intermediate, s->top_k * s->hidden / 2, 0};
+    int at = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        *regions[i] = at;
+        at += (sizes[i] + 1) / 2 * 2;
+    }
+    return p;
+}
+
+status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, status_detail *detail)
+{
+    const ops_shape *s = &c->shape;
+    int blocks = 0;
+    *max_rows = 0;
+    if (stack->n_layers == 0 || !serves(c, stack)) return STATUS_OK;
+    cuda_check(c, cudaSetDevice(c->device), "the decode kernel");
+    cuda_check(c, cudaFuncSetAttribute(decode_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)sizeof(decode_shared)), "the decode kernel");
+    cuda_check(c, cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, decode_kernel, DECODE_THREADS, sizeof(decode_shared)), "the decode kernel");
+    STATUS_TRY(cuda_report(c, detail));
+    if (blocks < 1) return STATUS_OK;
+
+    STATUS_TRY(cuda_host_allocate(c, sizeof *c->decode, (void **)&c->decode, detail));
+    decode_args *a = &c->decode->args;
+    size_t bytes = (size_t)stack->n_layers * sizeof(decode_layer);
+    decode_layer *layers;
+    STATUS_TRY(cuda_host_allocate(c, bytes, (void **)&layers, detail));
+    for (int i = 0; i < stack->n_layers; i++) layers[i] = describe(&stack->layers[i]);
+    a->places = lay_out(s);
+    size_t words = 2 * (size_t)a->places.size * sizeof(decode_word);
+    STATUS_TRY(cuda_allocate(c, bytes, (void **)&a->layers, detail));
+    STATUS_TRY(cuda_allocate(c, words, (void **)&a->words, detail));
+    cuda_check(c, cudaMemcpyAsync((void *)a->layers, layers, bytes, cudaMemcpyHostToDevice, c->stream), "the decode kernel");
+    cuda_check(c, cudaMemsetAsync(a->words, 0, words, c->stream), "the decode kernel"); /* no step has the epoch 0 soon */
+    a->embedding = (const bf16 *)stack->embedding.data;
+    a->final_norm = (const bf16 *)stack->final_norm.data;
+    a->head = (const bf16 *)stack->head.data;
+    a->serial = cuda_step_serial(c);
+    a->slot_last = cuda_sampler_last(c);
+    cuda_rope_tables(c, &a->cosine, &a->sine);
+    a->windows[OPS_SLIDING] = s->sliding_window;
+    a->n_layers = stack->n_layers;
+    a->hidden = s->hidden;
+    a->q_heads = s->q_heads;
+    a->kv_heads = s->kv_heads;
+    a->n_experts = s->n_experts;
+    a->top_k = s->top_k;
+    a->intermediate = s->intermediate;
+    a->vocab = s->vocab;
+    a->block_tokens = s->block_tokens;
+    a->max_splits = c->sm_count / s->kv_heads < MAX_SPLITS ? c->sm_count / s->kv_heads : MAX_SPLITS;
+    a->eps = s->rms_eps;
+    a->scale = 1.0f / sqrtf((float)HEAD_DIM);
+    a->alpha = s->swiglu_alpha;
+    a->limit = s->swiglu_limit;
+    *max_rows = 1;
+    return cuda_report(c, detail);
+}
+
+void cuda_decode(ops_context *c, float *logits)
+{
+    decode_args a = c->decode->args;
+    const cuda_batch *b = &c->batch;
+    a.token_ids = b->token_ids;
+    a.slots = b->slots;
+    a.contexts = b->contexts;
+    for (int kind = 0; kind < OPS_KV_KINDS; kind++) a.tables[kind] = b->tables[kind];
+    a.logits = logits;
+    cudaLaunchAttribute together = {}; /* blocks wait for each other: all run, or none */
+    together.id = cudaLaunchAttributeCooperative;
+    together.val.cooperative = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3((unsigned)c->sm_count);
+    config.blockDim = dim3(DECODE_THREADS);
+    config.dynamicSmemBytes = sizeof(decode_shared);
+    config.stream = c->stream;
+    config.attrs = &together;
+    config.numAttrs = 1;
+    cuda_check(c, cudaLaunchKernelEx(&config, decode_kernel, a), "the decode kernel");
+}

@@ -1,0 +1,162 @@
+/* A decode step of one row in one kernel that stays: internal to cuda_decode*.cu*. Read cuda_decode.cu first. */
+#ifndef KERNELS_CUDA_CUDA_DECODE_CUH
+#define KERNELS_CUDA_CUDA_DECODE_CUH
+
+#include "kernels/cuda/cuda_mxfp4.cuh"
+#include "kernels/cuda/cuda_ring.cuh"
+
+/* Warps of a block: consumers, one that finishes what they leave, one that produces: five on each quarter of an SM. CUT_WARPS warps share the columns of an expert's row tile, CUT_TILES column tiles each. */
+enum { CUT_WARPS = 9, CUT_GROUPS = 2, CUT_TILES = 5, CONSUMERS = CUT_WARPS * CUT_GROUPS, WORKERS = CONSUMERS + 1 };
+enum { WORKER_THREADS = 32 * WORKERS, DECODE_THREADS = WORKER_THREADS + 32 };
+/* Of what the kernel serves. */
+enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CUT_WARPS * CUT_TILES * MXFP4_TILE_COLS, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 128, MAX_SPLITS = 16 };
+/* The ring. A slot holds an expert's row tile or a few rows of a BF16 matrix; SLOT_ARRIVALS empty it, however many warps share it. */
+enum { SLOTS = 7, SLOT_BYTES = 24576, SLOT_ARRIVALS = 36, PARTIALS = 4 };
+/* Slots of a block that may be on their way at once: what the memory needs to be busy, and no more. Everything else that a block reads, its instructions
+ * included, queues up behind them. */
+enum { IN_FLIGHT = 2 };
+enum { MAX_UNITS = 24 }; /* of a block in an expert product */
+enum { ATTENTION_WARPS = 16, CHUNK_KEYS = 8, SHARE_KEYS = ATTENTION_WARPS * CHUNK_KEYS };
+
+typedef struct decode_layer {
+    const bf16 *attn_norm, *qkv, *qkv_bias, *sinks, *o, *o_bias, *mlp_norm, *router, *router_bias; /* o_bias may be NULL */
+    mxfp4_stack gate_up, down;
+    bf16 *k_cache, *v_cache;
+    int64_t kind; /* OPS_FULL or OPS_SLIDING */
+} decode_layer;
+
+/* A number on its way between blocks: 32 bits and the epoch that wrote them, stored and loaded as one. */
+typedef uint2 decode_word;
+
+/* Where each kind of number lies, in words; a layer uses one of two such sets, by turns. */
+typedef struct decode_places {
+    int qkv, partial, attn, delta, logits, activations, returned, size;
+} decode_places;
+
+typedef struct decode_args {
+    const decode_layer *layers;
+    const bf16 *embedding, *final_norm, *head;
+    decode_word *words;  /* [2, places.size] */
+    decode_places places;
+    const int32_t *serial; /* of the step: no two steps in flight or in sequence have the same */
+    const int32_t *token_ids, *slots, *slot_last, *contexts, *tables[OPS_KV_KINDS];
+    const float *cosine, *sine;
+    float *logits; /* [vocab] */
+    int windows[OPS_KV_KINDS]; /* keys visible, 0: all */
+    int n_layers, hidden, q_heads, kv_heads, n_experts, top_k, intermediate, vocab, block_tokens, max_splits;
+    float eps, scale, alpha, limit;
+} decode_args;
+
+/* A block's share of so many things. */
+struct decode_range {
+    int begin, end;
+};
+
+/* A block's part of attention: keys [from, to) of one kv head; the last one is this step's own token in the last split. */
+struct attention_part {
+    int kv_head, split, splits, from, to;
+    const int32_t *table;
+};
+
+/* What is shared out. */
+enum decode_shares { SHARE_QKV, SHARE_OUT, SHARE_ROUTER, SHARE_GATE_UP, SHARE_DOWN, SHARE_HEAD, SHARES };
+
+struct decode_shared {
+    uint8_t ring[SLOTS][SLOT_BYTES];
+    bf16 x[MAX_HIDDEN]; /* residual stream */
+    union {
+        struct {
+            bf16 normed[MAX_HIDDEN];
+            __half halves[MAX_HIDDEN]; /* the same for experts */
+        };
+        bf16 attn[MAX_ATTN];
+    };
+    union {
+        struct {
+            float sums[ATTENTION_WARPS][MAX_GROUP][HEAD_DIM];
+            float largest[ATTENTION_WARPS][MAX_GROUP], total[ATTENTION_WARPS][MAX_GROUP];
+            bf16 q[MAX_GROUP][HEAD_DIM], k[HEAD_DIM], v[HEAD_DIM];
+        } attention;
+        __half activations[2][MAX_HIDDEN]; /* of the two choices that a block's part of down can touch */
+    };
+    float partials[PARTIALS][CUT_WARPS][MXFP4_TILE_ROWS];
+    float bias[MAX_UNITS][MXFP4_TILE_ROWS]; /* of this block's rows of an expert product */
+    decode_args args;
+    decode_layer layers[2]; /* of this layer and the next, by turns */
+    int filling[SLOTS]; /* the unit that the slot is given to; -1: none yet */
+    uint64_t full[SLOTS], empty[SLOTS], summed[PARTIALS], taken[PARTIALS], routed;
+    float squares[WORKERS];
+    int context; /* keys of the sequence, this step's included */
+    decode_range shares[SHARES]; /* the same in every layer */
+    attention_part parts[OPS_KV_KINDS];
+    int tokens[OPS_KV_KINDS][SHARE_KEYS]; /* where the first keys of each part lie in the cache */
+    int ids[MAX_TOP_K];
+    float weights[MAX_TOP_K];
+};
+
+static_assert(sizeof(decode_shared) <= 227 * 1024, "what a block of compute capability 9 may have");
+
+/* The block's. A function, so that the compiler sees that it is shared memory wherever it is used. */
+__device__ static inline decode_shared &decode_memory(void)
+{
+    extern __shared__ __align__(128) uint8_t memory[];
+    return *(decode_shared *)memory;
+}
+
+/* A stage of the kernel is a function of its own, called with a few numbers: code that is there once stays in the instruction cache (a layer of inlined
+ * stages did not, and ran three times slower), and no stage keeps another's values in registers. */
+#define DECODE_STAGE __device__ __noinline__ static
+
+/* Where the layer's words are, and how to know them. */
+struct decode_place {
+    decode_word *words;
+    uint32_t epoch;
+};
+
+__device__ static inline void decode_sync_workers(void) { asm volatile("bar.sync 1, %0;" ::"r"((int)WORKER_THREADS) : "memory"); }
+
+__device__ static inline void decode_arrive(uint64_t *barrier, int count)
+{
+    RING_ASM("mbarrier.arrive.shared.b64 _, [%0], %1;" ::"r"(ring_address(barrier)), "r"(count) : "memory");
+}
+
+__device__ static inline float decode_warp_sum(float value)
+{
+#pragma unroll
+    for (int step = 16; step; step /= 2) value += __shfl_xor_sync(~0u, value, step);
+    return value;
+}
+
+/* Things times blocks are less than 2^32. */
+__device__ static inline decode_range decode_share(int total)
+{
+    return {(int)((unsigned)total * blockIdx.x / gridDim.x), (int)((unsigned)total * (blockIdx.x + 1) / gridDim.x)};
+}
+
+/* The producer's side: waits until unit `unit` may be asked for, of so many bytes. */
+__device__ static inline int decode_begin_fill(int unit, uint32_t bytes)
+{
+    decode_shared &s = decode_memory();
+    int slot = unit % SLOTS;
+    if (unit >= SLOTS) ring_wait(&s.empty[slot], unit / SLOTS - 1);
+    if (unit >= IN_FLIGHT) ring_wait(&s.full[(unit - IN_FLIGHT) % SLOTS], (unit - IN_FLIGHT) / SLOTS);
+    *(volatile int *)&s.filling[slot] = unit;
+    ring_expect(&s.full[slot], bytes);
+    return slot;
+}
+
+/* The consumer's side: until the unit is there. A warp does not read every unit, and copies may overtake each other: it can ask for a unit whose slot does
+ * not even hold the one before. Only once the slot is the unit's does the barrier's parity tell which of the two has come. */
+__device__ static inline void decode_wait_filled(int unit)
+{
+    decode_shared &s = decode_memory();
+    int slot = unit % SLOTS;
+    while (*(volatile int *)&s.filling[slot] != unit) {
+    }
+    ring_wait(&s.full[slot], unit / SLOTS);
+}
+
+/* As the stages round what they hand on. */
+__device__ static inline float decode_round(float value) { return __bfloat162float(__float2bfloat16(value)); }
+
+#endif

@@ -1,0 +1,295 @@
+/* Attention of the decode kernel: one token over the paged cache. A block has a kv head's group of query heads and a share of the keys; its warps take
+ * 8 keys at a time. Scores by tensor cores, as in cuda_attention_tile.cuh; the weighted sum of values in F32, lane l having dimensions 2 l and 2 l + 1 of
+ * every head. Keys older than this step are on their way before the query has come. */
+#ifndef KERNELS_CUDA_CUDA_DECODE_ATTENTION_CUH
+#define KERNELS_CUDA_CUDA_DECODE_ATTENTION_CUH
+
+#include "kernels/cuda/cuda_attention_tile.cuh"
+#include "kernels/cuda/cuda_decode_words.cuh"
+
+__device__ static inline attention_part attention_part_of(const decode_args &a, int kind, int context)
+{
+    attention_part p;
+    p.table = a.tables[kind];
+    int window = a.windows[kind], begin = window && context > window ? context - window : 0, keys = context - begin;
+    p.splits = min((keys + SHARE_KEYS - 1) / SHARE_KEYS, a.max_splits);
+    p.kv_head = (int)blockIdx.x % a.kv_heads;
+    p.split = (int)blockIdx.x / a.kv_heads;
+    p.from = begin + (int)((unsigned)keys * p.split / p.splits); /* positions times splits are less than 2^32 */
+    p.to = p.split < p.splits ? begin + (int)((unsigned)keys * (p.split + 1) / p.splits) : p.from;
+    return p;
+}
+
+/* Where a position lies in the cache, in tokens. */
+__device__ static inline int attention_token(const attention_part &p, int position)
+{
+    unsigned tokens = (unsigned)decode_memory().args.block_tokens, block = (unsigned)position / tokens;
+    return p.table[block] * (int)tokens + (position - (int)(block * tokens));
+}
+
+/* 8 keys and values from `first` on, as a warp holds them: key lane / 4's dimensions 8 (lane % 4) + 32 j + 0..7; every value's dimensions 2 lane and the
+ * next. This step's own and what lies outside are zeros. */
+struct attention_chunk8 {
+    uint4 k[2];
+    uint32_t v[CHUNK_KEYS];
+};
+
+__device__ static inline void attention_load_chunk(attention_chunk8 &c, const decode_layer &layer, const attention_part &p, int first, int lane)
+{
+    const decode_shared &s = decode_memory();
+    int position = first + lane / 4, token = -1, stride = s.args.kv_heads * HEAD_DIM;
+    if (position < p.to && position < s.context - 1) token = position - p.from < SHARE_KEYS ? s.tokens[layer.kind][position - p.from] : attention_token(p, position);
+    const bf16 *k = layer.k_cache + (int64_t)token * stride + p.kv_head * HEAD_DIM + 8 * (lane % 4), *v = layer.v_cache + p.kv_head * HEAD_DIM + 2 * lane;
+#pragma unroll
+    for (int j = 0; j < 2; j++) c.k[j] = token >= 0 ? __ldcg((const uint4 *)(k + 32 * j)) : make_uint4(0, 0, 0, 0);
+#pragma unroll
+    for (int i = 0; i < CHUNK_KEYS; i++) {
+        int from = __shfl_sync(~0u, token, 4 * i);
+        c.v[i] = from >= 0 ? __ldcg((const uint32_t *)(v + (int64_t)from * stride)) : 0;
+    }
+}
+
+/* Puts this step's own key and value where they belong, if they do. */
+__device__ static inline void attention_add_own(attention_chunk8 &c, const attention_part &p, int first, int lane)
+{
+    const decode_shared &s = decode_memory();
+    int own = s.context - 1 - first;
+    if (own < 0 || own >= CHUNK_KEYS || s.context > p.to) return;
+    if (lane / 4 == own) {
+#pragma unroll
+        for (int j = 0; j < 2; j++) c.k[j] = *(const uint4 *)(s.attention.k + 32 * j + 8 * (lane % 4));
+    }
+    uint32_t v = *(const uint32_t *)(s.attention.v + 2 * lane);
+#pragma unroll
+    for (int i = 0; i < CHUNK_KEYS; i++)
+        if (i == own) c.v[i] = v;
+}
+
+/* Rotary embedding of this block's query heads and key; values as they are. Threads: 32 for each head of the group, 32 for the key, 32 for the value. */
+__device__ static inline void attention_take_qkv(decode_place place, const attention_part &p)
+{
+    enum { HALF = HEAD_DIM / 2 };
+    decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    int group = a.q_heads / a.kv_heads, thread = (int)threadIdx.x, head = thread / HALF, d = thread % HALF;
+    if (head >= group + 2) return;
+    int row = head < group ? p.kv_head * group + head : a.q_heads + (head - group) * a.kv_heads + p.kv_head;
+    bf16 *out = head < group ? s.attention.q[head] : head == group ? s.attention.k : s.attention.v;
+    int64_t at = (int64_t)(s.context - 1) * HALF + d;
+    float cosine = a.cosine[at], sine = a.sine[at];
+    int index[2] = {a.places.qkv + row * HEAD_DIM + d, a.places.qkv + row * HEAD_DIM + d + HALF};
+    uint32_t words[2];
+    words_gather(place, index, words);
+    float x = __uint_as_float(words[0]), y = __uint_as_float(words[1]);
+    bool turned = head <= group;
+    out[d] = __float2bfloat16(turned ? x * cosine - y * sine : x);
+    out[d + HALF] = __float2bfloat16(turned ? y * cosine + x * sine : y);
+}
+
+/* A warp's keys. Leaves sums over them, relative to the largest score, in shared memory. */
+__device__ static inline void attention_scan(const decode_layer &layer, const attention_part &p, attention_chunk8 &chunk, int lane, int warp)
+{
+    decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    int g = lane / 4, t = lane % 4, group = a.q_heads / a.kv_heads;
+    uint4 q[2];
+#pragma unroll
+    for (int j = 0; j < 2; j++) q[j] = g < group ? *(const uint4 *)(s.attention.q[g] + 32 * j + 8 * t) : make_uint4(0, 0, 0, 0);
+    float sums[MAX_GROUP][2] = {}, largest = -INFINITY, total = 0; /* largest, total: of head g; total is spread over the quad */
+    float *mine = s.attention.sums[warp][0]; /* until the end: weights [8 keys][8 heads], then how far sums shrink [8 heads] */
+    for (int first = p.from + CHUNK_KEYS * warp; first < p.to; first += SHARE_KEYS) {
+        attention_chunk8 next = {};
+        if (first + SHARE_KEYS < p.to) attention_load_chunk(next, layer, p, first + SHARE_KEYS, lane);
+        attention_add_own(chunk, p, first, lane);
+        float c[4] = {};
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+            const uint32_t first_half[4] = {q[j].x, 0, q[j].y, 0}, second_half[4] = {q[j].z, 0, q[j].w, 0};
+            attention_mma(c, first_half, chunk.k[j].x, chunk.k[j].y);
+            attention_mma(c, second_half, chunk.k[j].z, chunk.k[j].w);
+        }
+        float low = first + 2 * t < p.to ? c[0] * a.scale : -INFINITY, high = first + 2 * t + 1 < p.to ? c[1] * a.scale : -INFINITY;
+        float best = fmaxf(largest, fmaxf(low, high));
+        best = fmaxf(best, __shfl_xor_sync(~0u, best, 1));
+        best = fmaxf(best, __shfl_xor_sync(~0u, best, 2)); /* finite: a chunk has a key */
+        float shrink = __expf(largest - best);
+        low = __expf(low - best);
+        high = __expf(high - best);
+        total = total * shrink + low + high;
+        largest = best;
+        mine[2 * t * MAX_GROUP + g] = low;
+        mine[(2 * t + 1) * MAX_GROUP + g] = high;
+        if (t == 0) mine[CHUNK_KEYS * MAX_GROUP + g] = shrink;
+        __syncwarp();
+#pragma unroll
+        for (int h = 0; h < MAX_GROUP; h++) {
+            float keep = mine[CHUNK_KEYS * MAX_GROUP + h];
+            sums[h][0] *= keep;
+            sums[h][1] *= keep;
+        }
+#pragma unroll
+        for (int i = 0; i < CHUNK_KEYS; i++) {
+            float x = __uint_as_float(chunk.v[i] << 16), y = __uint_as_float(chunk.v[i] & 0xffff0000u);
+#pragma unroll
+            for (int h = 0; h < MAX_GROUP; h++) {
+                float weight = mine[i * MAX_GROUP + h];
+                sums[h][0] = fmaf(weight, x, sums[h][0]);
+                sums[h][1] = fmaf(weight, y, sums[h][1]);
+            }
+        }
+        __syncwarp();
+        chunk = next;
+    }
+    total += __shfl_xor_sync(~0u, total, 1);
+    total += __shfl_xor_sync(~0u, total, 2);
+    if (t == 0) {
+        s.attention.largest[warp][g] = largest;
+        s.attention.total[warp][g] = total;
+    }
+#pragma unroll
+    for (int h = 0; h < MAX_GROUP; h++) *(float2 *)&s.attention.sums[warp][h][2 * lane] = make_float2(sums[h][0], sums[h][1]);
+}
+
+/* What a (head, two dimensions) of a block's warps, or of a kv head's splits, come to. */
+struct attention_sum {
+    float x, y, largest, total;
+};
+
+__device__ static inline attention_sum attention_of_warps(int head, int d)
+{
+    const decode_shared &s = decode_memory();
+    attention_sum out = {0, 0, -INFINITY, 0};
+#pragma unroll 4
+    for (int w = 0; w < ATTENTION_WARPS; w++) out.largest = fmaxf(out.largest, s.attention.largest[w][head]);
+#pragma unroll 4
+    for (int w = 0; w < ATTENTION_WARPS; w++) {
+        float keep = __expf(s.attention.largest[w][head] - out.largest); /* a warp without keys has -infinity: 0 */
+        float2 v = *(const float2 *)&s.attention.sums[w][head][d];
+        out.total = fmaf(keep, s.attention.total[w][head], out.total);
+        out.x = fmaf(keep, v.x, out.x);
+        out.y = fmaf(keep, v.y, out.y);
+    }
+    return out;
+}
+
+/* With the head's sink in the denominator. */
+__device__ static inline void attention_emit(decode_place place, int head, int d, float sink, const attention_sum &v)
+{
+    float largest = fmaxf(v.largest, sink), keep = __expf(v.largest - largest);
+    float inverse = __fdividef(keep, v.total * keep + __expf(sink - largest));
+    words_store(place, decode_memory().args.places.attn + (head * HEAD_DIM + d) / 2, attention_pack(v.x * inverse, v.y * inverse));
+}
+
+/* Words of a (kv head, split): sums [group, 64], then (largest, total) of each head. */
+__device__ static inline int attention_partial_at(int kv_head, int split)
+{
+    const decode_args &a = decode_memory().args;
+    return a.places.partial + (kv_head * MAX_SPLITS + split) * a.q_heads / a.kv_heads * (HEAD_DIM + 2);
+}
+
+/* The splits of a kv head meet: each of its blocks merges a share of the (head, two dimensions) pairs, 16 lanes a pair, a lane a split. */
+__device__ static inline void attention_merge(const decode_layer &layer, decode_place place, const attention_part &p)
+{
+    const decode_args &a = decode_memory().args;
+    int group = a.q_heads / a.kv_heads, pairs = group * HEAD_DIM / 2, thread = (int)threadIdx.x, lane = thread % MAX_SPLITS;
+    int begin = pairs * p.split / p.splits, end = pairs * (p.split + 1) / p.splits;
+    for (int base = begin; base < end; base += WORKER_THREADS / MAX_SPLITS) { /* all lanes stay together for the shuffles */
+        int pair = min(base + thread / MAX_SPLITS, end - 1), head = pair / (HEAD_DIM / 2), d = 2 * (pair % (HEAD_DIM / 2));
+        bool there = lane < p.splits;
+        int at = attention_partial_at(p.kv_head, min(lane, p.splits - 1));
+        float sink = __bfloat162float(layer.sinks[p.kv_head * group + head]);
+        int index[2] = {at + head * HEAD_DIM + d, at + group * HEAD_DIM + 2 * head};
+        uint2 v[2];
+        words_gather_pairs(place, index, v);
+        attention_sum mine = {0, 0, -INFINITY, 0};
+        if (there) mine = {__uint_as_float(v[0].x), __uint_as_float(v[0].y), __uint_as_float(v[1].x), __uint_as_float(v[1].y)};
+        float largest = mine.largest;
+#pragma unroll
+        for (int step = MAX_SPLITS / 2; step; step /= 2) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, step));
+        float keep = there ? __expf(mine.largest - largest) : 0;
+        attention_sum all = {mine.x * keep, mine.y * keep, largest, mine.total * keep};
+#pragma unroll
+        for (int step = MAX_SPLITS / 2; step; step /= 2) {
+            all.x += __shfl_xor_sync(~0u, all.x, step);
+            all.y += __shfl_xor_sync(~0u, all.y, step);
+            all.total += __shfl_xor_sync(~0u, all.total, step);
+        }
+        if (lane == 0) attention_emit(place, p.kv_head * group + head, d, sink, all);
+    }
+}
+
+__device__ static inline void attention_write_cache(const decode_layer &layer, const attention_part &p)
+{
+    const decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    int d = (int)threadIdx.x;
+    if (p.split != p.splits - 1 || d >= HEAD_DIM) return;
+    int position = s.context - 1;
+    int64_t token = attention_token(p, position), at = (token * a.kv_heads + p.kv_head) * HEAD_DIM + d;
+    layer.k_cache[at] = s.attention.k[d];
+    layer.v_cache[at] = s.attention.v[d];
+}
+
+__device__ static inline void attention_prefetch_line(const void *address) { asm volatile("prefetch.global.L2 [%0];" ::"l"(address)); }
+
+/* Brings what attention of the layer will read into the L2 cache, as far as its first keys: a thread a line. */
+__device__ static inline void attention_prefetch(const decode_layer &layer)
+{
+    const decode_shared &s = decode_memory();
+    const attention_part &p = s.parts[layer.kind];
+    int key = (int)threadIdx.x / 2;
+    if (key >= SHARE_KEYS || p.from + key >= min(p.to, s.context - 1)) return;
+    const bf16 *cache = threadIdx.x % 2 ? layer.v_cache : layer.k_cache;
+    attention_prefetch_line(cache + ((int64_t)s.tokens[layer.kind][key] * s.args.kv_heads + p.kv_head) * HEAD_DIM);
+}
+
+/* Once a step, before the first layer: this block's part for each kind of layer. Synchronises the block in between. */
+__device__ static inline void attention_prepare(void)
+{
+    decode_shared &s = decode_memory();
+    if (threadIdx.x < OPS_KV_KINDS) s.parts[threadIdx.x] = attention_part_of(s.args, threadIdx.x, s.context);
+    __syncthreads();
+    if (threadIdx.x >= OPS_KV_KINDS * SHARE_KEYS) return;
+    int kind = threadIdx.x / SHARE_KEYS, key = threadIdx.x % SHARE_KEYS;
+    const attention_part &p = s.parts[kind];
+    s.tokens[kind][key] = p.from + key < p.to ? attention_token(p, p.from + key) : -1;
+}
+
+/* By all workers of all blocks; those without a share return soon. */
+DECODE_STAGE void attention_stage(int l, decode_place place)
+{
+    const decode_args &a = decode_memory().args;
+    const decode_layer &layer = decode_memory().layers[l % 2];
+    int thread = (int)threadIdx.x, lane = thread % 32, warp = thread / 32, group = a.q_heads / a.kv_heads;
+    const attention_part p = decode_memory().parts[layer.kind];
+    if (p.split >= p.splits) {
+        decode_sync_workers();
+        return;
+    }
+    int pair = thread, head = pair / (HEAD_DIM / 2), d = 2 * (pair % (HEAD_DIM / 2));
+    float sink = head < group ? __bfloat162float(layer.sinks[p.kv_head * group + head]) : 0;
+    attention_chunk8 chunk;
+    if (warp < ATTENTION_WARPS) attention_load_chunk(chunk, layer, p, p.from + CHUNK_KEYS * warp, lane);
+    attention_take_qkv(place, p);
+    decode_sync_workers();
+    if (warp < ATTENTION_WARPS) attention_scan(layer, p, chunk, lane, warp);
+    attention_write_cache(layer, p);
+    decode_sync_workers();
+    if (head < group) {
+        attention_sum sum = attention_of_warps(head, d);
+        if (p.splits == 1) {
+            attention_emit(place, p.kv_head * group + head, d, sink, sum);
+        } else {
+            int at = attention_partial_at(p.kv_head, p.split);
+            words_store(place, at + head * HEAD_DIM + d, sum.x);
+            words_store(place, at + head * HEAD_DIM + d + 1, sum.y);
+            if (d == 0) {
+                words_store(place, at + group * HEAD_DIM + 2 * head, sum.largest);
+                words_store(place, at + group * HEAD_DIM + 2 * head + 1, sum.total);
+            }
+        }
+    }
+    if (p.splits > 1) attention_merge(layer, place, p);
+}
+
+#endif

@@ -1,0 +1,231 @@
+/* A decode step in one go against the stages that it stands for: the same weights, caches and tokens, logits compared. Backends without such a
+ * stage, and models that it does not serve, have nothing to test. */
+#include "tests/kernels/suite.h"
+
+#include <math.h>
+
+enum { LAYERS = 3, STEPS = 6 };
+
+typedef struct model {
+    ops_layer layers[LAYERS];
+    ops_weight embedding, final_norm, head;
+    void *x, *normed, *delta, *q, *attn, *ids, *weights;
+    float *logits;
+} model;
+
+/* Random values that the backend makes itself: full-size experts would take the host long. */
+static ops_weight random_weight(ops_format format, int64_t batches, int64_t rows, int64_t cols, float mean, float deviation)
+{
+    return (ops_weight){.format = format, .batches = batches, .rows = rows, .cols = cols, .mean = mean, .deviation = deviation};
+}
+
+static void place(suite *s, ops_weight *w, int n, uint64_t seed)
+{
+    status_detail detail = {""};
+    ops_weight host[3];
+    for (int i = 0; i < n; i++) host[i] = w[i];
+    if (s->ops->place(s->c, host, n, seed, w, &detail) != STATUS_OK) fail_msg("place: %s", detail.text);
+}
+
+/* A number for each place of a cache, the same on every backend, and exact in BF16. */
+static double cache_value(uint64_t at)
+{
+    uint64_t z = (at + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 29)) * 0xbf58476d1ce4e5b9u;
+    return (double)((int)(z >> 57) - 64) / 64;
+}
+
+static void *random_cache(suite *s, int kind, uint64_t seed)
+{
+    size_t row = (size_t)(s->shape.kv_heads * s->shape.head_dim), n = (size_t)(suite_pool_blocks(s) * s->shape.block_tokens) * row;
+    double *values = suite_host(s, n * sizeof *values);
+    for (int position = 0; position < s->shape.max_positions; position++)
+        for (size_t i = 0; i < row; i++)
+            values[suite_pool_token(s, kind, 0, position) * row + i] = cache_value((seed << 40) + (uint64_t)position * row + i);
+    return suite_rows(s, values, n);
+}
+
+static void make_layer(suite *s, ops_layer *l, int index)
+{
+    const ops_shape *p = &s->shape;
+    int heads = p->q_heads * p->head_dim, kv = p->kv_heads * p->head_dim, h = p->hidden;
+    uint64_t seed = (uint64_t)index * 16;
+    float spread = 1 / sqrtf((float)h);
+    ops_weight qkv[3] = {random_weight(OPS_BF16, 1, heads, h, 0, spread), random_weight(OPS_BF16, 1, kv, h, 0, spread), random_weight(OPS_BF16, 1, kv, h, 0, spread)};
+    ops_weight bias[3] = {random_weight(OPS_BF16, 1, 1, heads, 0, 0.2f), random_weight(OPS_BF16, 1, 1, kv, 0, 0.2f), random_weight(OPS_BF16, 1, 1, kv, 0, 0.2f)};
+    *l = (ops_layer){.kind = index % 2 ? OPS_FULL : OPS_SLIDING};
+    place(s, qkv, 3, seed + 1);
+    place(s, bias, 3, seed + 2);
+    l->q = qkv[0], l->k = qkv[1], l->v = qkv[2];
+    l->q_bias = bias[0], l->k_bias = bias[1], l->v_bias = bias[2];
+    l->attn_norm = random_weight(OPS_BF16, 1, 1, h, 1, 0.2f);
+    l->sinks = random_weight(OPS_BF16, 1, 1, p->q_heads, 0, 1);
+    l->o = random_weight(OPS_BF16, 1, h, heads, 0, 1 / sqrtf((float)heads));
+    l->o_bias = random_weight(OPS_BF16, 1, 1, h, 0, 0.2f);
+    l->mlp_norm = random_weight(OPS_BF16, 1, 1, h, 1, 0.2f);
+    l->router = random_weight(OPS_BF16, 1, p->n_experts, h, 0, 4 * spread); /* clear choices: roundings must not turn them */
+    l->router_bias = random_weight(OPS_BF16, 1, 1, p->n_experts, 0, 1);
+    l->gate_up = random_weight(OPS_MXFP4, p->n_experts, 2 * p->intermediate, h, 0, 0);
+    l->gate_up_bias = random_weight(OPS_BF16, p->n_experts, 1, 2 * p->intermediate, 0, 0.2f);
+    l->down = random_weight(OPS_MXFP4, p->n_experts, h, p->intermediate, 0, 0);
+    l->down_bias = random_weight(OPS_BF16, p->n_experts, 1, h, 0, 0.2f);
+    ops_weight *const each[] = {&l->attn_norm, &l->sinks, &l->o, &l->o_bias, &l->mlp_norm, &l->router, &l->router_bias, &l->gate_up, &l->gate_up_bias, &l->down, &l->down_bias};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) place(s, each[i], 1, seed + 3 + i);
+    l->k_cache = random_cache(s, l->kind, 2 * (uint64_t)index);
+    l->v_cache = random_cache(s, l->kind, 2 * (uint64_t)index + 1);
+}
+
+static void make_model(suite *s, model *m)
+{
+    const ops_shape *p = &s->shape;
+    status_detail detail = {""};
+    size_t element = suite_activation_size(s), heads = (size_t)(p->q_heads * p->head_dim), hidden = (size_t)p->hidden;
+    for (int i = 0; i < LAYERS; i++) make_layer(s, &m->layers[i], i);
+    m->embedding = random_weight(OPS_BF16, 1, p->vocab, p->hidden, 0, 1);
+    m->final_norm = random_weight(OPS_BF16, 1, 1, p->hidden, 1, 0.2f);
+    m->head = random_weight(OPS_BF16, 1, p->vocab, p->hidden, 0, 2 / sqrtf((float)p->hidden));
+    place(s, &m->embedding, 1, 1001);
+    place(s, &m->final_norm, 1, 1002);
+    place(s, &m->head, 1, 1003);
+    if (s->ops->place_end(s->c, &detail) != STATUS_OK) fail_msg("place_end: %s", detail.text);
+    m->x = suite_device(s, hidden * element);
+    m->normed = suite_device(s, hidden * element);
+    m->delta = suite_device(s, hidden * element);
+    m->q = suite_device(s, heads * element);
+    m->attn = suite_device(s, heads * element);
+    m->ids = suite_device(s, (size_t)p->top_k * sizeof(int32_t));
+    m->weights = suite_device(s, (size_t)p->top_k * sizeof(float));
+    m->logits = suite_device(s, (size_t)p->vocab * sizeof(float));
+}
+
+static void by_stages(suite *s, model *m)
+{
+    const ops *o = s->ops;
+    ops_logit_row row = {.target = -1, .top = -1};
+    o->embed(s->c, &m->embedding, m->x);
+    o->add_norm(s->c, 1, m->x, NULL, &m->layers[0].attn_norm, m->normed);
+    for (int i = 0; i < LAYERS; i++) {
+        const ops_layer *l = &m->layers[i];
+        o->qkv(s->c, l, m->normed, m->q);
+        o->attention(s->c, l, m->q, m->attn);
+        o->attention_out(s->c, l, m->attn, m->delta);
+        o->add_norm(s->c, 1, m->x, m->delta, &l->mlp_norm, m->normed);
+        o->route(s->c, l, 1, m->normed, m->ids, m->weights);
+        o->experts(s->c, l, 1, m->normed, m->ids, m->weights, m->delta);
+        o->add_norm(s->c, 1, m->x, m->delta, i + 1 < LAYERS ? &m->layers[i + 1].attn_norm : &m->final_norm, m->normed);
+    }
+    o->logits(s->c, &m->head, m->normed, &row, 1, m->logits);
+}
+
+static double *read_logits(suite *s, model *m)
+{
+    size_t n = (size_t)s->shape.vocab;
+    float *values = suite_host(s, n * sizeof *values);
+    double *out = suite_host(s, n * sizeof *out);
+    suite_download(s, values, m->logits, n * sizeof *values);
+    for (size_t i = 0; i < n; i++) out[i] = (double)values[i];
+    return out;
+}
+
+/* How far `got` is from `want`, relative, as vectors. */
+static double distance(const double *got, const double *want, int n)
+{
+    double difference = 0, size = 0;
+    for (int i = 0; i < n; i++) {
+        difference += (got[i] - want[i]) * (got[i] - want[i]);
+        size += want[i] * want[i];
+    }
+    return sqrt(difference / size);
+}
+
+/* Through several layers roundings grow, and differ from one order of sums to another. So the truth is the CPU's F32, and the step in one go may be no
+ * further from it than the stages are. */
+static void compare(suite *s, model *m, const int *positions)
+{
+    suite cpu;
+    model truth;
+    double stages = 0, whole = 0;
+    suite_open(&cpu, (void *)ops_find("cpu"), &s->shape, 0);
+    make_model(&cpu, &truth);
+    for (int i = 0; i < STEPS; i++) {
+        suite_run run = {0, positions[i], 1};
+        int32_t id = 17 * i + 5;
+        suite_begin(&cpu, &run, 1, &id);
+        by_stages(&cpu, &truth);
+        double *want = read_logits(&cpu, &truth);
+        suite_begin(s, &run, 1, &id);
+        by_stages(s, m);
+        double by_stage = distance(read_logits(s, m), want, s->shape.vocab);
+        s->ops->decode(s->c, m->logits);
+        double at_once = distance(read_logits(s, m), want, s->shape.vocab);
+        print_message("hidden %d, position %d: %.4f from F32, the stages %.4f\n", s->shape.hidden, positions[i], at_once, by_stage);
+        assert_true(at_once <= LAYERS * s->tolerance);
+        stages += by_stage;
+        whole += at_once;
+    }
+    assert_true(whole <= 1.2 * stages);
+    suite_close(&cpu);
+}
+
+static void check(void *backend, ops_shape shape, const int *positions)
+{
+    suite s;
+    model m;
+    int max_rows = 0;
+    status_detail detail = {""};
+    shape.expert_count = shape.n_experts;
+    shape.logit_shard_cols = shape.logit_count = shape.vocab;
+    shape.head_dim = 64;
+    shape.max_positions = 4096;
+    shape.max_sequences = 1;
+    shape.max_tokens = shape.max_expert_rows = 8;
+    suite_open(&s, backend, &shape, 0);
+    if (s.ops->decode_open) {
+        make_model(&s, &m);
+        ops_stack stack = {LAYERS, m.layers, m.embedding, m.final_norm, m.head};
+        if (s.ops->decode_open(s.c, &stack, &max_rows, &detail) != STATUS_OK) fail_msg("decode_open: %s", detail.text);
+    }
+    if (max_rows)
+        compare(&s, &m, positions);
+    else
+        print_message("hidden %d on %s: stage by stage\n", shape.hidden, s.ops->name);
+    suite_close(&s);
+}
+
+static const int positions[STEPS] = {0, 1, 40, 300, 1023, 4095};
+
+static void odd_sizes(void **state)
+{
+    ops_shape shape = suite_shape();
+    shape.hidden = 160;
+    shape.q_heads = 6;
+    shape.kv_heads = 3;
+    shape.n_experts = 12;
+    shape.top_k = 3;
+    shape.intermediate = 96;
+    shape.vocab = 1031;
+    shape.sliding_window = 37;
+    check(*state, shape, positions);
+}
+
+static void the_real_widths(void **state)
+{
+    ops_shape shape = suite_shape();
+    shape.hidden = shape.intermediate = 2880;
+    shape.q_heads = 64;
+    shape.kv_heads = 8;
+    shape.n_experts = 8;
+    shape.top_k = 4;
+    shape.vocab = 20011;
+    shape.sliding_window = 128;
+    check(*state, shape, positions);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(odd_sizes),
+        cmocka_unit_test(the_real_widths),
+    };
+    return suite_main("decode", tests, sizeof tests / sizeof *tests);
+}
