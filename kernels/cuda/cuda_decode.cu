@@ -69,7 +69,7 @@ DECODE_STAGE void prefetch_layer(int l)
     const decode_layer &layer = decode_memory().layers[l % 2];
     if (l >= a.n_layers) return;
     attention_prefetch(layer);
-    int thread = (int)threadIdx.x - 2 * SHARE_KEYS, line = (int)blockIdx.x * LINE;
+    int thread = decode_thread() - 2 * SHARE_KEYS, line = (int)blockIdx.x * LINE;
     if (thread == 0) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].begin);
     if (thread == 1) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].end);
     if (thread == 2 && layer.o_bias) attention_prefetch_line(layer.o_bias + decode_memory().shares[SHARE_OUT].begin);
@@ -79,50 +79,90 @@ DECODE_STAGE void prefetch_layer(int l)
     if (thread == 6 && line < a.hidden) attention_prefetch_line(layer.mlp_norm + line);
 }
 
-/* From normed to the words of what each chosen expert gives. *units, *expert_units: what went through the ring, and through the partial sums, so far. */
-__device__ static inline void work_layer(int l, int *units, int *expert_units, decode_place p)
+/* What a block does in a layer, in this order; the step ends with the first two after the last layer. */
+enum decode_stage { STAGE_NORM_ATTENTION, STAGE_QKV, STAGE_ATTENTION, STAGE_TAKE_ATTN, STAGE_OUT, STAGE_NORM_EXPERTS, STAGE_ROUTER, STAGE_CHOOSE, STAGE_GATE_UP, STAGE_TAKE_ACTIVATIONS, STAGE_DOWN, STAGES };
+
+DECODE_STAGE void norm_stage(int l, decode_stage stage)
 {
-    const decode_shared &s = decode_memory();
-    const decode_args &a = s.args;
-    const decode_layer &layer = s.layers[l % 2];
-    int heads = a.q_heads * HEAD_DIM;
-    dense_product(*units, layer.qkv_bias, SHARE_QKV, a.hidden, DENSE_WORDS_BF16, a.places.qkv, p);
-    *units += dense_units(s.shares[SHARE_QKV], a.hidden);
-    attention_stage(l, p);
-    vector_take_attn(p);
-    dense_product(*units, layer.o_bias, SHARE_OUT, heads, DENSE_WORDS_BF16, a.places.delta, p);
-    *units += dense_units(s.shares[SHARE_OUT], heads);
-    vector_norm(layer.mlp_norm, VECTOR_DELTA, p);
-    dense_product(*units, layer.router_bias, SHARE_ROUTER, a.hidden, DENSE_WORDS, a.places.logits, p);
-    *units += dense_units(s.shares[SHARE_ROUTER], a.hidden);
-    vector_choose(p);
-    prefetch_layer(l + 1);
-    decode_range range = s.shares[SHARE_DOWN];
-    int up = s.shares[SHARE_GATE_UP].end - s.shares[SHARE_GATE_UP].begin, down = range.end - range.begin;
-    experts_stage(*units, *expert_units, l, EXPERT_GATE_UP, p);
-    int first = range.begin / layer.down.row_tiles;
-    vector_take_activations(first, down > 0 ? (range.end - 1) / layer.down.row_tiles - first + 1 : 0, p);
-    experts_stage(*units + up, *expert_units + up, l, EXPERT_DOWN, p);
-    *units += up + down;
-    *expert_units += up + down;
+    decode_shared &s = decode_memory();
+    bool experts = stage == STAGE_NORM_EXPERTS, last = l == s.args.n_layers;
+    vector_norm(experts ? s.layers[l % 2].mlp_norm : last ? s.args.final_norm : s.layers[l % 2].attn_norm,
+                experts ? VECTOR_DELTA : l > 0 ? VECTOR_EXPERTS : VECTOR_NOTHING, decode_place_of(experts ? l : l - 1));
+    if (!experts) load_layer(l + 1); /* nobody needs the one before any more */
 }
 
-__device__ static void work(void)
+DECODE_STAGE void dense_stage(int l, decode_stage stage)
 {
-    const decode_shared &s = decode_memory();
-    const decode_args &a = s.args;
-    int units = 0, expert_units = 0;
-    decode_place p = {a.words, (uint32_t)*a.serial * (uint32_t)(a.n_layers + 1)};
-    vector_embed(a.token_ids[0] >= 0 ? a.token_ids[0] : a.slot_last[a.slots[0]]);
-    for (int l = 0; l <= a.n_layers; l++) {
-        vector_norm(l < a.n_layers ? s.layers[l % 2].attn_norm : a.final_norm, l ? VECTOR_EXPERTS : VECTOR_NOTHING, p);
-        if (l == a.n_layers) break;
-        load_layer(l + 1); /* nobody needs the one before any more */
-        p.epoch++;
-        p.words = a.words + l % 2 * a.places.size;
-        work_layer(l, &units, &expert_units, p);
+    decode_shared &s = decode_memory();
+    const decode_layer &layer = s.layers[l % 2];
+    bool head = l == s.args.n_layers, qkv = stage == STAGE_QKV, out = stage == STAGE_OUT;
+    decode_shares share = head ? SHARE_HEAD : qkv ? SHARE_QKV : out ? SHARE_OUT : SHARE_ROUTER;
+    const bf16 *bias = head ? NULL : qkv ? layer.qkv_bias : out ? layer.o_bias : layer.router_bias;
+    int place = qkv ? s.args.places.qkv : out ? s.args.places.delta : s.args.places.logits;
+    dense_product(l * s.layer_units + s.units[share], bias, share, out ? s.args.q_heads * HEAD_DIM : s.args.hidden,
+                  head ? DENSE_LOGITS : qkv || out ? DENSE_WORDS_BF16 : DENSE_WORDS, place, decode_place_of(l));
+}
+
+DECODE_STAGE void product_stage(int l, decode_stage stage)
+{
+    decode_shared &s = decode_memory();
+    bool up = stage == STAGE_GATE_UP;
+    int before = up ? 0 : s.units[SHARE_DOWN] - s.units[SHARE_GATE_UP];
+    experts_stage(l * s.layer_units + s.units[up ? SHARE_GATE_UP : SHARE_DOWN], l * s.layer_expert_units + before, l, up ? EXPERT_GATE_UP : EXPERT_DOWN, decode_place_of(l));
+}
+
+DECODE_STAGE void activations_stage(int l)
+{
+    decode_shared &s = decode_memory();
+    decode_range range = s.shares[SHARE_DOWN];
+    int tiles = s.layers[l % 2].down.row_tiles, first = range.begin / tiles;
+    vector_take_activations(first, range.end > range.begin ? (range.end - 1) / tiles - first + 1 : 0, decode_place_of(l));
+}
+
+/* One loop over one switch, so that the code of each kind of stage is there once. */
+__device__ static inline void work(void)
+{
+    decode_shared &s = decode_memory();
+    vector_embed(s.args.token_ids[0] >= 0 ? s.args.token_ids[0] : s.args.slot_last[s.args.slots[0]]);
+#pragma unroll 1
+    for (int step = 0; step <= s.args.n_layers * STAGES + STAGE_QKV; step++) {
+        int l = step / STAGES;
+        decode_stage stage = (decode_stage)(step - l * STAGES);
+        switch (stage) {
+        case STAGE_NORM_ATTENTION:
+        case STAGE_NORM_EXPERTS: norm_stage(l, stage); break;
+        case STAGE_QKV:
+        case STAGE_OUT:
+        case STAGE_ROUTER: dense_stage(l, stage); break;
+        case STAGE_ATTENTION: attention_stage(l); break;
+        case STAGE_TAKE_ATTN: vector_take_attn(decode_place_of(l)); break;
+        case STAGE_CHOOSE:
+            vector_choose(decode_place_of(l));
+            prefetch_layer(l + 1);
+            break;
+        case STAGE_GATE_UP:
+        case STAGE_DOWN: product_stage(l, stage); break;
+        default: activations_stage(l);
+        }
     }
-    dense_product(units, NULL, SHARE_HEAD, a.hidden, DENSE_LOGITS, 0, p);
+}
+
+/* What is the same in every layer; by one thread, once there is the first layer's description. */
+__device__ static void prepare(void)
+{
+    decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    const int totals[SHARES] = {qkv_rows(a), a.hidden, a.n_experts, a.top_k * s.layers[0].gate_up.row_tiles, a.top_k * s.layers[0].down.row_tiles, a.vocab};
+    int units = 0;
+    for (int i = 0; i < SHARES; i++) {
+        decode_range range = s.shares[i] = decode_share(totals[i]);
+        bool experts = i == SHARE_GATE_UP || i == SHARE_DOWN;
+        s.units[i] = i == SHARE_HEAD ? 0 : units;
+        units += experts ? range.end - range.begin : dense_units(range, i == SHARE_OUT ? a.q_heads * HEAD_DIM : a.hidden);
+        if (i == SHARE_DOWN) s.layer_units = units;
+    }
+    s.layer_expert_units = s.layer_units - s.units[SHARE_GATE_UP];
+    s.epoch = (uint32_t)*a.serial * (uint32_t)(a.n_layers + 1) + 1;
 }
 
 __global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_constant__ decode_args a)
@@ -147,10 +187,7 @@ __global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_
     load_layer(0);
     attention_prepare();
     __syncthreads();
-    if (threadIdx.x < SHARES) {
-        const int totals[SHARES] = {qkv_rows(a), a.hidden, a.n_experts, a.top_k * s.layers[0].gate_up.row_tiles, a.top_k * s.layers[0].down.row_tiles, a.vocab};
-        s.shares[threadIdx.x] = decode_share(totals[threadIdx.x]);
-    }
+    if (threadIdx.x == 0) prepare();
     __syncthreads();
     if (threadIdx.x < WORKER_THREADS)
         work();
@@ -243,6 +280,7 @@ status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, s
     a->hidden = s->hidden;
     a->q_heads = s->q_heads;
     a->kv_heads = s->kv_heads;
+    a->group = s->q_heads / s->kv_heads;
     a->n_experts = s->n_experts;
     a->top_k = s->top_k;
     a->intermediate = s->intermediate;

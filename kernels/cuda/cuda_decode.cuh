@@ -43,7 +43,7 @@ typedef struct decode_args {
     const float *cosine, *sine;
     float *logits; /* [vocab] */
     int windows[OPS_KV_KINDS]; /* keys visible, 0: all */
-    int n_layers, hidden, q_heads, kv_heads, n_experts, top_k, intermediate, vocab, block_tokens, max_splits;
+    int n_layers, hidden, q_heads, kv_heads, group, n_experts, top_k, intermediate, vocab, block_tokens, max_splits;
     float eps, scale, alpha, limit;
 } decode_args;
 
@@ -88,6 +88,9 @@ struct decode_shared {
     float squares[WORKERS];
     int context; /* keys of the sequence, this step's included */
     decode_range shares[SHARES]; /* the same in every layer */
+    int units[SHARES];           /* of a layer that go through the ring before each product */
+    int layer_units, layer_expert_units; /* in all */
+    uint32_t epoch;              /* of the first layer */
     attention_part parts[OPS_KV_KINDS];
     int tokens[OPS_KV_KINDS][SHARE_KEYS]; /* where the first keys of each part lie in the cache */
     int ids[MAX_TOP_K];
@@ -103,15 +106,29 @@ __device__ static inline decode_shared &decode_memory(void)
     return *(decode_shared *)memory;
 }
 
-/* A stage of the kernel is a function of its own, called with a few numbers: code that is there once stays in the instruction cache (a layer of inlined
- * stages did not, and ran three times slower), and no stage keeps another's values in registers. */
-#define DECODE_STAGE __device__ __noinline__ static
+/* A stage of the kernel: inlined, and there once, in the switch of decode_kernel. */
+#define DECODE_STAGE __device__ __forceinline__ static
 
-/* Where the layer's words are, and how to know them. */
+/* threadIdx.x, so that the compiler cannot know it: what a stage derives from it is then derived anew, instead of being kept for the whole kernel on a
+ * stack that has no room in the first-level cache beside so much shared memory. */
+__device__ static inline int decode_thread(void)
+{
+    int thread = (int)threadIdx.x;
+    asm volatile("" : "+r"(thread));
+    return thread;
+}
+
+/* Where a layer's words are, and how to know them. */
 struct decode_place {
     decode_word *words;
     uint32_t epoch;
 };
+
+__device__ static inline decode_place decode_place_of(int l)
+{
+    const decode_shared &s = decode_memory();
+    return {s.args.words + (l & 1) * s.args.places.size, s.epoch + (uint32_t)l};
+}
 
 __device__ static inline void decode_sync_workers(void) { asm volatile("bar.sync 1, %0;" ::"r"((int)WORKER_THREADS) : "memory"); }
 

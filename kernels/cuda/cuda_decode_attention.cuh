@@ -1,6 +1,6 @@
 /* Attention of the decode kernel: one token over the paged cache. A block has a kv head's group of query heads and a share of the keys; its warps take
  * 8 keys at a time. Scores by tensor cores, as in cuda_attention_tile.cuh; the weighted sum of values in F32, lane l having dimensions 2 l and 2 l + 1 of
- * every head. Keys older than this step are on their way before the query has come. */
+ * every head. Keys older than this step are in the L2 cache before the query has come. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_ATTENTION_CUH
 #define KERNELS_CUDA_CUDA_DECODE_ATTENTION_CUH
 
@@ -27,42 +27,49 @@ __device__ static inline int attention_token(const attention_part &p, int positi
     return p.table[block] * (int)tokens + (position - (int)(block * tokens));
 }
 
-/* 8 keys and values from `first` on, as a warp holds them: key lane / 4's dimensions 8 (lane % 4) + 32 j + 0..7; every value's dimensions 2 lane and the
- * next. This step's own and what lies outside are zeros. */
-struct attention_chunk8 {
-    uint4 k[2];
-    uint32_t v[CHUNK_KEYS];
-};
+/* A warp's own part of what becomes its sums: first the weights [8 keys][8 heads] and how far sums shrink [8 heads], and from VALUES_AT on the values of
+ * 8 keys, [8, 64]. */
+enum { SHRINK_AT = CHUNK_KEYS * MAX_GROUP, VALUES_AT = MAX_GROUP * HEAD_DIM / 2 };
+static_assert(SHRINK_AT + MAX_GROUP <= VALUES_AT && CHUNK_KEYS * HEAD_DIM * sizeof(bf16) <= VALUES_AT * sizeof(float), "they fit");
 
-__device__ static inline void attention_load_chunk(attention_chunk8 &c, const decode_layer &layer, const attention_part &p, int first, int lane)
+/* Where the key at a position lies in the cache, in tokens; -1: this step's own, or none of this part. */
+__device__ static inline int attention_find(const attention_part &p, int kind, int position)
 {
     const decode_shared &s = decode_memory();
-    int position = first + lane / 4, token = -1, stride = s.args.kv_heads * HEAD_DIM;
-    if (position < p.to && position < s.context - 1) token = position - p.from < SHARE_KEYS ? s.tokens[layer.kind][position - p.from] : attention_token(p, position);
-    const bf16 *k = layer.k_cache + (int64_t)token * stride + p.kv_head * HEAD_DIM + 8 * (lane % 4), *v = layer.v_cache + p.kv_head * HEAD_DIM + 2 * lane;
-#pragma unroll
-    for (int j = 0; j < 2; j++) c.k[j] = token >= 0 ? __ldcg((const uint4 *)(k + 32 * j)) : make_uint4(0, 0, 0, 0);
-#pragma unroll
-    for (int i = 0; i < CHUNK_KEYS; i++) {
-        int from = __shfl_sync(~0u, token, 4 * i);
-        c.v[i] = from >= 0 ? __ldcg((const uint32_t *)(v + (int64_t)from * stride)) : 0;
-    }
+    if (position >= p.to || position >= s.context - 1) return -1;
+    return position - p.from < SHARE_KEYS ? s.tokens[kind][position - p.from] : attention_token(p, position);
 }
 
-/* Puts this step's own key and value where they belong, if they do. */
-__device__ static inline void attention_add_own(attention_chunk8 &c, const attention_part &p, int first, int lane)
+/* Asks for 8 keys and values from `first` on: key lane / 4's dimensions 8 (lane % 4) + 32 j + 0..7 into registers, values into the warp's memory. What
+ * attention_find does not find becomes zeros. */
+__device__ static inline void attention_load_chunk(uint4 k[2], bf16 *values, const decode_layer &layer, const attention_part &p, int first, int lane)
+{
+    int kind = (int)layer.kind, stride = decode_memory().args.kv_heads * HEAD_DIM, token = attention_find(p, kind, first + lane / 4);
+    const bf16 *key = layer.k_cache + (int64_t)max(token, 0) * stride + p.kv_head * HEAD_DIM + 8 * (lane % 4);
+#pragma unroll
+    for (int j = 0; j < 2; j++) k[j] = token >= 0 ? __ldcg((const uint4 *)(key + 32 * j)) : make_uint4(0, 0, 0, 0);
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+        int row = lane / 8 + 4 * j, column = 8 * (lane % 8), from = __shfl_sync(~0u, token, 4 * row);
+        attention_copy_16(values + row * HEAD_DIM + column, layer.v_cache + (int64_t)max(from, 0) * stride + p.kv_head * HEAD_DIM + column, from >= 0);
+    }
+    asm volatile("cp.async.commit_group;");
+}
+
+/* Waits for them, and puts this step's own key and value where they belong, if they do. */
+__device__ static inline void attention_await_chunk(uint4 k[2], bf16 *values, const attention_part &p, int first, int lane)
 {
     const decode_shared &s = decode_memory();
-    int own = s.context - 1 - first;
-    if (own < 0 || own >= CHUNK_KEYS || s.context > p.to) return;
-    if (lane / 4 == own) {
+    int own = s.context <= p.to ? s.context - 1 - first : -1;
+    asm volatile("cp.async.wait_group 0;" ::: "memory");
+    __syncwarp();
+    if (own >= 0 && own < CHUNK_KEYS) {
+        if (lane / 4 == own) {
 #pragma unroll
-        for (int j = 0; j < 2; j++) c.k[j] = *(const uint4 *)(s.attention.k + 32 * j + 8 * (lane % 4));
+            for (int j = 0; j < 2; j++) k[j] = *(const uint4 *)(s.attention.k + 32 * j + 8 * (lane % 4));
+        }
+        *(uint32_t *)(values + own * HEAD_DIM + 2 * lane) = *(const uint32_t *)(s.attention.v + 2 * lane);
     }
-    uint32_t v = *(const uint32_t *)(s.attention.v + 2 * lane);
-#pragma unroll
-    for (int i = 0; i < CHUNK_KEYS; i++)
-        if (i == own) c.v[i] = v;
 }
 
 /* Rotary embedding of this block's query heads and key; values as they are. Threads: 32 for each head of the group, 32 for the key, 32 for the value. */
@@ -71,7 +78,7 @@ __device__ static inline void attention_take_qkv(decode_place place, const atten
     enum { HALF = HEAD_DIM / 2 };
     decode_shared &s = decode_memory();
     const decode_args &a = s.args;
-    int group = a.q_heads / a.kv_heads, thread = (int)threadIdx.x, head = thread / HALF, d = thread % HALF;
+    int group = a.group, thread = decode_thread(), head = thread / HALF, d = thread % HALF;
     if (head >= group + 2) return;
     int row = head < group ? p.kv_head * group + head : a.q_heads + (head - group) * a.kv_heads + p.kv_head;
     bf16 *out = head < group ? s.attention.q[head] : head == group ? s.attention.k : s.attention.v;
@@ -86,29 +93,26 @@ __device__ static inline void attention_take_qkv(decode_place place, const atten
     out[d + HALF] = __float2bfloat16(turned ? y * cosine + x * sine : y);
 }
 
-/* A warp's keys. Leaves sums over them, relative to the largest score, in shared memory. */
-__device__ static inline void attention_scan(const decode_layer &layer, const attention_part &p, attention_chunk8 &chunk, int lane, int warp)
+/* A warp's keys, of which `k` and its memory have the first 8 on their way. Leaves sums over them, relative to the largest score, in shared memory. */
+__device__ static inline void attention_scan(const decode_layer &layer, const attention_part &p, uint4 k[2], int lane, int warp)
 {
     decode_shared &s = decode_memory();
-    const decode_args &a = s.args;
-    int g = lane / 4, t = lane % 4, group = a.q_heads / a.kv_heads;
-    uint4 q[2];
-#pragma unroll
-    for (int j = 0; j < 2; j++) q[j] = g < group ? *(const uint4 *)(s.attention.q[g] + 32 * j + 8 * t) : make_uint4(0, 0, 0, 0);
+    int g = lane / 4, t = lane % 4;
     float sums[MAX_GROUP][2] = {}, largest = -INFINITY, total = 0; /* largest, total: of head g; total is spread over the quad */
-    float *mine = s.attention.sums[warp][0]; /* until the end: weights [8 keys][8 heads], then how far sums shrink [8 heads] */
+    float *mine = (float *)s.attention.sums + warp * MAX_GROUP * HEAD_DIM;
+    bf16 *values = (bf16 *)(mine + VALUES_AT);
+#pragma unroll 1
     for (int first = p.from + CHUNK_KEYS * warp; first < p.to; first += SHARE_KEYS) {
-        attention_chunk8 next = {};
-        if (first + SHARE_KEYS < p.to) attention_load_chunk(next, layer, p, first + SHARE_KEYS, lane);
-        attention_add_own(chunk, p, first, lane);
+        attention_await_chunk(k, values, p, first, lane);
         float c[4] = {};
 #pragma unroll
         for (int j = 0; j < 2; j++) {
-            const uint32_t first_half[4] = {q[j].x, 0, q[j].y, 0}, second_half[4] = {q[j].z, 0, q[j].w, 0};
-            attention_mma(c, first_half, chunk.k[j].x, chunk.k[j].y);
-            attention_mma(c, second_half, chunk.k[j].z, chunk.k[j].w);
+            uint4 q = g < s.args.group ? *(const uint4 *)(s.attention.q[g] + 32 * j + 8 * t) : make_uint4(0, 0, 0, 0);
+            const uint32_t first_half[4] = {q.x, 0, q.y, 0}, second_half[4] = {q.z, 0, q.w, 0};
+            attention_mma(c, first_half, k[j].x, k[j].y);
+            attention_mma(c, second_half, k[j].z, k[j].w);
         }
-        float low = first + 2 * t < p.to ? c[0] * a.scale : -INFINITY, high = first + 2 * t + 1 < p.to ? c[1] * a.scale : -INFINITY;
+        float low = first + 2 * t < p.to ? c[0] * s.args.scale : -INFINITY, high = first + 2 * t + 1 < p.to ? c[1] * s.args.scale : -INFINITY;
         float best = fmaxf(largest, fmaxf(low, high));
         best = fmaxf(best, __shfl_xor_sync(~0u, best, 1));
         best = fmaxf(best, __shfl_xor_sync(~0u, best, 2)); /* finite: a chunk has a key */
@@ -119,17 +123,18 @@ __device__ static inline void attention_scan(const decode_layer &layer, const at
         largest = best;
         mine[2 * t * MAX_GROUP + g] = low;
         mine[(2 * t + 1) * MAX_GROUP + g] = high;
-        if (t == 0) mine[CHUNK_KEYS * MAX_GROUP + g] = shrink;
+        if (t == 0) mine[SHRINK_AT + g] = shrink;
         __syncwarp();
 #pragma unroll
         for (int h = 0; h < MAX_GROUP; h++) {
-            float keep = mine[CHUNK_KEYS * MAX_GROUP + h];
+            float keep = mine[SHRINK_AT + h];
             sums[h][0] *= keep;
             sums[h][1] *= keep;
         }
-#pragma unroll
+#pragma unroll 4
         for (int i = 0; i < CHUNK_KEYS; i++) {
-            float x = __uint_as_float(chunk.v[i] << 16), y = __uint_as_float(chunk.v[i] & 0xffff0000u);
+            uint32_t v = *(const uint32_t *)(values + i * HEAD_DIM + 2 * lane);
+            float x = __uint_as_float(v << 16), y = __uint_as_float(v & 0xffff0000u);
 #pragma unroll
             for (int h = 0; h < MAX_GROUP; h++) {
                 float weight = mine[i * MAX_GROUP + h];
@@ -138,7 +143,7 @@ __device__ static inline void attention_scan(const decode_layer &layer, const at
             }
         }
         __syncwarp();
-        chunk = next;
+        if (first + SHARE_KEYS < p.to) attention_load_chunk(k, values, layer, p, first + SHARE_KEYS, lane);
     }
     total += __shfl_xor_sync(~0u, total, 1);
     total += __shfl_xor_sync(~0u, total, 2);
@@ -184,15 +189,16 @@ __device__ static inline void attention_emit(decode_place place, int head, int d
 __device__ static inline int attention_partial_at(int kv_head, int split)
 {
     const decode_args &a = decode_memory().args;
-    return a.places.partial + (kv_head * MAX_SPLITS + split) * a.q_heads / a.kv_heads * (HEAD_DIM + 2);
+    return a.places.partial + (kv_head * MAX_SPLITS + split) * a.group * (HEAD_DIM + 2);
 }
 
 /* The splits of a kv head meet: each of its blocks merges a share of the (head, two dimensions) pairs, 16 lanes a pair, a lane a split. */
 __device__ static inline void attention_merge(const decode_layer &layer, decode_place place, const attention_part &p)
 {
     const decode_args &a = decode_memory().args;
-    int group = a.q_heads / a.kv_heads, pairs = group * HEAD_DIM / 2, thread = (int)threadIdx.x, lane = thread % MAX_SPLITS;
+    int group = a.group, pairs = group * HEAD_DIM / 2, thread = decode_thread(), lane = thread % MAX_SPLITS;
     int begin = pairs * p.split / p.splits, end = pairs * (p.split + 1) / p.splits;
+#pragma unroll 1
     for (int base = begin; base < end; base += WORKER_THREADS / MAX_SPLITS) { /* all lanes stay together for the shuffles */
         int pair = min(base + thread / MAX_SPLITS, end - 1), head = pair / (HEAD_DIM / 2), d = 2 * (pair % (HEAD_DIM / 2));
         bool there = lane < p.splits;
@@ -222,7 +228,7 @@ __device__ static inline void attention_write_cache(const decode_layer &layer, c
 {
     const decode_shared &s = decode_memory();
     const decode_args &a = s.args;
-    int d = (int)threadIdx.x;
+    int d = decode_thread();
     if (p.split != p.splits - 1 || d >= HEAD_DIM) return;
     int position = s.context - 1;
     int64_t token = attention_token(p, position), at = (token * a.kv_heads + p.kv_head) * HEAD_DIM + d;
@@ -256,29 +262,31 @@ __device__ static inline void attention_prepare(void)
 }
 
 /* By all workers of all blocks; those without a share return soon. */
-DECODE_STAGE void attention_stage(int l, decode_place place)
+DECODE_STAGE void attention_stage(int l)
 {
+    const decode_place place = decode_place_of(l);
     const decode_args &a = decode_memory().args;
     const decode_layer &layer = decode_memory().layers[l % 2];
-    int thread = (int)threadIdx.x, lane = thread % 32, warp = thread / 32, group = a.q_heads / a.kv_heads;
-    const attention_part p = decode_memory().parts[layer.kind];
+    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, group = a.group;
+    const attention_part &p = decode_memory().parts[layer.kind];
     if (p.split >= p.splits) {
         decode_sync_workers();
         return;
     }
     int pair = thread, head = pair / (HEAD_DIM / 2), d = 2 * (pair % (HEAD_DIM / 2));
-    float sink = head < group ? __bfloat162float(layer.sinks[p.kv_head * group + head]) : 0;
-    attention_chunk8 chunk;
-    if (warp < ATTENTION_WARPS) attention_load_chunk(chunk, layer, p, p.from + CHUNK_KEYS * warp, lane);
+    unsigned short sink = head < group ? __ldg((const unsigned short *)layer.sinks + p.kv_head * group + head) : (unsigned short)0;
     attention_take_qkv(place, p);
+    uint4 k[2]; /* in the L2 cache by now: prefetch_layer asked for it */
+    bf16 *values = (bf16 *)((float *)decode_memory().attention.sums + warp * MAX_GROUP * HEAD_DIM + VALUES_AT);
+    if (warp < ATTENTION_WARPS) attention_load_chunk(k, values, layer, p, p.from + CHUNK_KEYS * warp, lane);
     decode_sync_workers();
-    if (warp < ATTENTION_WARPS) attention_scan(layer, p, chunk, lane, warp);
+    if (warp < ATTENTION_WARPS) attention_scan(layer, p, k, lane, warp);
     attention_write_cache(layer, p);
     decode_sync_workers();
     if (head < group) {
         attention_sum sum = attention_of_warps(head, d);
         if (p.splits == 1) {
-            attention_emit(place, p.kv_head * group + head, d, sink, sum);
+            attention_emit(place, p.kv_head * group + head, d, __uint_as_float((uint32_t)sink << 16), sum);
         } else {
             int at = attention_partial_at(p.kv_head, p.split);
             words_store(place, at + head * HEAD_DIM + d, sum.x);

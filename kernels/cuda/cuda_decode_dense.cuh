@@ -70,12 +70,11 @@ enum dense_target { DENSE_WORDS_BF16, DENSE_WORDS, DENSE_LOGITS };
 DECODE_STAGE void dense_product(int units, const bf16 *bias, decode_shares share, int cols, dense_target target, int place, decode_place p)
 {
     decode_shared &s = decode_memory();
-    int lane = threadIdx.x % 32, warp = threadIdx.x / 32, at_once = dense_slot_rows(cols);
+    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, at_once = dense_slot_rows(cols);
     decode_range range = s.shares[share];
-    int n = range.end - range.begin;
-    if (warp >= CONSUMERS || warp >= n) return;
+    int n = warp < CONSUMERS ? range.end - range.begin : 0;
     const unsigned short *biases = (const unsigned short *)bias + range.begin;
-    unsigned short mine = bias ? __ldg(biases + warp) : (unsigned short)0; /* asked for a row ahead, and not looked at before it is needed */
+    unsigned short mine = bias && warp < n ? __ldg(biases + warp) : (unsigned short)0; /* asked for a row ahead, and not looked at before it is needed */
 #pragma unroll 1
     for (int row = warp; row < n; row += CONSUMERS) {
         int unit = dense_unit(row, at_once), within = row - unit * at_once, slot = (units + unit) % SLOTS;

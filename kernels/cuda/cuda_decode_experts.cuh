@@ -49,10 +49,11 @@ __device__ static inline void experts_add_half(uint32_t word0, uint32_t word1, f
 __device__ static inline void experts_consume(int units, int expert_units, const mxfp4_stack &w, decode_range range, const __half *rows, int row_stride)
 {
     decode_shared &s = decode_memory();
-    int lane = threadIdx.x % 32, group = threadIdx.x / 32 / CUT_WARPS, warp = threadIdx.x / 32 % CUT_WARPS;
+    int thread = decode_thread(), lane = thread % 32, group = thread / 32 / CUT_WARPS, warp = thread / 32 % CUT_WARPS;
     int first = w.col_tiles * warp / CUT_WARPS, tiles = w.col_tiles * (warp + 1) / CUT_WARPS - first, choice_end = 0;
     int first_choice = range.begin / w.row_tiles;
     uint4 x[CUT_TILES][2];
+#pragma unroll 1
     for (int index = group; index < range.end - range.begin; index += CUT_GROUPS) {
         int unit = range.begin + index, slot = (units + index) % SLOTS, part = (expert_units + index) % PARTIALS, turn = (expert_units + index) / PARTIALS;
         if (unit >= choice_end) {
@@ -85,7 +86,8 @@ __device__ static inline void experts_load_bias(const mxfp4_stack &w, decode_ran
 {
     enum { BATCH = 3, PAIRS = MXFP4_TILE_ROWS / 2 };
     decode_shared &s = decode_memory();
-    int lane = threadIdx.x % 32, n = (range.end - range.begin) * PAIRS;
+    int lane = decode_thread() % 32, n = (range.end - range.begin) * PAIRS;
+#pragma unroll 1
     for (int base = lane; base < n; base += 32 * BATCH) {
         uint32_t pairs[BATCH] = {};
 #pragma unroll
@@ -104,8 +106,9 @@ __device__ static inline void experts_load_bias(const mxfp4_stack &w, decode_ran
 __device__ static inline void experts_finish(int expert_units, const mxfp4_stack &w, decode_range range, expert_product product, int place, decode_place p)
 {
     decode_shared &s = decode_memory();
-    int lane = threadIdx.x % 32, row = lane % MXFP4_TILE_ROWS;
+    int lane = decode_thread() % 32, row = lane % MXFP4_TILE_ROWS;
     experts_load_bias(w, range);
+#pragma unroll 1
     for (int index = 0; index < range.end - range.begin; index++) {
         int part = (expert_units + index) % PARTIALS, turn = (expert_units + index) / PARTIALS;
         float sum = 0, bias = s.bias[index][row];

@@ -10,17 +10,17 @@
 enum { VECTOR_PAIRS = (MAX_HIDDEN / 2 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of a thread */
 
 /* This thread's pair i, which may lie beyond the row; vector_near: then the row's last one. */
-__device__ static inline int vector_pair(int i) { return (int)threadIdx.x + i * WORKER_THREADS; }
-__device__ static inline int vector_near(int i) { return min(vector_pair(i), decode_memory().args.hidden / 2 - 1); }
+__device__ static inline int vector_pair(int thread, int i) { return thread + i * WORKER_THREADS; }
+__device__ static inline int vector_near(int thread, int i) { return min(vector_pair(thread, i), decode_memory().args.hidden / 2 - 1); }
 
 /* x += what is given to this thread's pairs, rounded */
-__device__ static inline void vector_add(const float2 (&more)[VECTOR_PAIRS])
+__device__ static inline void vector_add(int thread, const float2 (&more)[VECTOR_PAIRS])
 {
     decode_shared &s = decode_memory();
 #pragma unroll
     for (int i = 0; i < VECTOR_PAIRS; i++) {
-        if (vector_pair(i) >= s.args.hidden / 2) break;
-        __nv_bfloat162 *x = (__nv_bfloat162 *)s.x + vector_pair(i);
+        if (vector_pair(thread, i) >= s.args.hidden / 2) break;
+        __nv_bfloat162 *x = (__nv_bfloat162 *)s.x + vector_pair(thread, i);
         float2 old = __bfloat1622float2(*x);
         *x = __floats2bfloat162_rn(old.x + more[i].x, old.y + more[i].y);
     }
@@ -34,21 +34,21 @@ __device__ static inline void vector_embed(int id)
 }
 
 /* What attention gave. */
-__device__ static inline void vector_add_delta(decode_place p)
+__device__ static inline void vector_add_delta(int thread, decode_place p)
 {
     int index[VECTOR_PAIRS];
     uint2 v[VECTOR_PAIRS];
     float2 more[VECTOR_PAIRS];
 #pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) index[i] = decode_memory().args.places.delta + 2 * vector_near(i);
+    for (int i = 0; i < VECTOR_PAIRS; i++) index[i] = decode_memory().args.places.delta + 2 * vector_near(thread, i);
     words_gather_pairs(p, index, v);
 #pragma unroll
     for (int i = 0; i < VECTOR_PAIRS; i++) more[i] = make_float2(__uint_as_float(v[i].x), __uint_as_float(v[i].y));
-    vector_add(more);
+    vector_add(thread, more);
 }
 
 /* The weighted sum of what the chosen experts gave. */
-__device__ static inline void vector_add_experts(decode_place p)
+__device__ static inline void vector_add_experts(int thread, decode_place p)
 {
     decode_shared &s = decode_memory();
     int index[VECTOR_PAIRS * MAX_TOP_K], top_k = s.args.top_k;
@@ -56,7 +56,7 @@ __device__ static inline void vector_add_experts(decode_place p)
     float2 more[VECTOR_PAIRS];
 #pragma unroll
     for (int i = 0; i < VECTOR_PAIRS * MAX_TOP_K; i++)
-        index[i] = s.args.places.returned + min(i % MAX_TOP_K, top_k - 1) * s.args.hidden / 2 + vector_near(i / MAX_TOP_K);
+        index[i] = s.args.places.returned + min(i % MAX_TOP_K, top_k - 1) * s.args.hidden / 2 + vector_near(thread, i / MAX_TOP_K);
     words_gather(p, index, v);
 #pragma unroll
     for (int i = 0; i < VECTOR_PAIRS; i++) {
@@ -69,7 +69,7 @@ __device__ static inline void vector_add_experts(decode_place p)
         }
         more[i] = make_float2(decode_round(sum.x), decode_round(sum.y));
     }
-    vector_add(more);
+    vector_add(thread, more);
 }
 
 enum vector_addend { VECTOR_NOTHING, VECTOR_DELTA, VECTOR_EXPERTS };
@@ -79,21 +79,21 @@ DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, decode_pl
 {
     const float largest = 65504.0f; /* of FP16 */
     decode_shared &s = decode_memory();
-    int hidden = s.args.hidden;
+    int hidden = s.args.hidden, thread = decode_thread();
     uint32_t factors[VECTOR_PAIRS];
     float2 held[VECTOR_PAIRS];
     float squares = 0;
 #pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) factors[i] = __ldg((const uint32_t *)scale + vector_near(i)); /* asked for before what is to be normed has come */
-    if (addend == VECTOR_DELTA) vector_add_delta(p);
-    if (addend == VECTOR_EXPERTS) vector_add_experts(p);
+    for (int i = 0; i < VECTOR_PAIRS; i++) factors[i] = __ldg((const uint32_t *)scale + vector_near(thread, i)); /* asked for before what is to be normed has come */
+    if (addend == VECTOR_DELTA) vector_add_delta(thread, p);
+    if (addend == VECTOR_EXPERTS) vector_add_experts(thread, p);
 #pragma unroll
     for (int i = 0; i < VECTOR_PAIRS; i++) {
-        held[i] = vector_pair(i) < hidden / 2 ? __bfloat1622float2(((const __nv_bfloat162 *)s.x)[vector_pair(i)]) : make_float2(0, 0);
+        held[i] = vector_pair(thread, i) < hidden / 2 ? __bfloat1622float2(((const __nv_bfloat162 *)s.x)[vector_pair(thread, i)]) : make_float2(0, 0);
         squares += held[i].x * held[i].x + held[i].y * held[i].y;
     }
     squares = decode_warp_sum(squares);
-    if (threadIdx.x % 32 == 0) s.squares[threadIdx.x / 32] = squares;
+    if (thread % 32 == 0) s.squares[thread / 32] = squares;
     decode_sync_workers();
     float total = 0;
 #pragma unroll
@@ -101,15 +101,15 @@ DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, decode_pl
     float inverse = rsqrtf(total / (float)hidden + s.args.eps);
 #pragma unroll
     for (int i = 0; i < VECTOR_PAIRS; i++) {
-        if (vector_pair(i) >= hidden / 2) break;
+        if (vector_pair(thread, i) >= hidden / 2) break;
         float2 factor = __bfloat1622float2(*(const __nv_bfloat162 *)&factors[i]);
         __nv_bfloat162 normed = __floats2bfloat162_rn(held[i].x * inverse * factor.x, held[i].y * inverse * factor.y);
         float2 rounded = __bfloat1622float2(normed);
-        ((__nv_bfloat162 *)s.normed)[vector_pair(i)] = normed;
-        ((half2 *)s.halves)[vector_pair(i)] = __floats2half2_rn(fminf(fmaxf(rounded.x, -largest), largest), fminf(fmaxf(rounded.y, -largest), largest));
+        ((__nv_bfloat162 *)s.normed)[vector_pair(thread, i)] = normed;
+        ((half2 *)s.halves)[vector_pair(thread, i)] = __floats2half2_rn(fminf(fmaxf(rounded.x, -largest), largest), fminf(fmaxf(rounded.y, -largest), largest));
     }
     int padding = (hidden + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS - hidden;
-    if ((int)threadIdx.x < padding) s.halves[hidden + threadIdx.x] = __float2half(0);
+    if (thread < padding) s.halves[hidden + thread] = __float2half(0);
     decode_sync_workers();
 }
 
@@ -118,14 +118,14 @@ DECODE_STAGE void vector_take_attn(decode_place p)
 {
     enum { PAIRS = (MAX_ATTN / 4 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of words, which hold two numbers each */
     decode_shared &s = decode_memory();
-    int index[PAIRS], pairs = s.args.q_heads * HEAD_DIM / 4;
+    int thread = decode_thread(), index[PAIRS], pairs = s.args.q_heads * HEAD_DIM / 4;
     uint2 v[PAIRS];
 #pragma unroll
-    for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.attn + 2 * min((int)threadIdx.x + i * WORKER_THREADS, pairs - 1);
+    for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.attn + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
     words_gather_pairs(p, index, v);
 #pragma unroll
     for (int i = 0; i < PAIRS; i++)
-        if ((int)threadIdx.x + i * WORKER_THREADS < pairs) ((uint2 *)s.attn)[threadIdx.x + i * WORKER_THREADS] = v[i];
+        if (thread + i * WORKER_THREADS < pairs) ((uint2 *)s.attn)[thread + i * WORKER_THREADS] = v[i];
     decode_sync_workers();
 }
 
@@ -134,17 +134,18 @@ DECODE_STAGE void vector_take_activations(int first, int choices, decode_place p
 {
     enum { PAIRS = (MAX_HIDDEN / 2 + WORKER_THREADS - 1) / WORKER_THREADS };
     decode_shared &s = decode_memory();
-    int pairs = s.args.intermediate / 2, padded = (s.args.intermediate + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS / 2;
+    int thread = decode_thread(), pairs = s.args.intermediate / 2, padded = (s.args.intermediate + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS / 2;
+#pragma unroll 1
     for (int choice = 0; choice < choices; choice++) {
         int index[PAIRS];
         uint2 v[PAIRS];
 #pragma unroll
         for (int i = 0; i < PAIRS; i++)
-            index[i] = s.args.places.activations + (first + choice) * s.args.intermediate + 2 * min((int)threadIdx.x + i * WORKER_THREADS, pairs - 1);
+            index[i] = s.args.places.activations + (first + choice) * s.args.intermediate + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
         words_gather_pairs(p, index, v);
 #pragma unroll
         for (int i = 0; i < PAIRS; i++) {
-            int pair = threadIdx.x + i * WORKER_THREADS;
+            int pair = thread + i * WORKER_THREADS;
             half2 value = pair < pairs ? __floats2half2_rn(__uint_as_float(v[i].x), __uint_as_float(v[i].y)) : __floats2half2_rn(0, 0);
             if (pair < padded) ((half2 *)s.activations[choice])[pair] = value;
         }
@@ -165,7 +166,7 @@ DECODE_STAGE void vector_choose(decode_place p)
 {
     enum { BATCH = MAX_ROUTED / 32 };
     decode_shared &s = decode_memory();
-    int lane = threadIdx.x, n = s.args.n_experts, top_k = s.args.top_k;
+    int lane = decode_thread(), n = s.args.n_experts, top_k = s.args.top_k;
     if (lane < 32) {
         int index[BATCH];
         uint32_t v[BATCH], order[BATCH]; /* 0: not to be chosen any more */
