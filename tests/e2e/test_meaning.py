@@ -12,7 +12,7 @@ import re
 import openai
 import pytest
 
-from conftest import ROOT, Server
+from conftest import BACKEND, ROOT, Server
 
 MODEL = pathlib.Path(os.environ.get("GPTOSS_TINY", ROOT / "tests" / "data" / "tiny"))  # another checkpoint of the same training
 pytestmark = pytest.mark.skipif(not (MODEL / "config.json").exists(), reason=f"{MODEL} holds no trained model")
@@ -41,7 +41,7 @@ CLOSED_WORLD = {
 
 @pytest.fixture(scope="module")
 def server():
-    running = Server(2, MODEL)
+    running = Server(1 if BACKEND == "cuda" else 2, MODEL)  # two ranks that share a GPU take turns on it: minutes
     yield running
     if running.process.poll() is None:
         assert running.stop() == 0, running.text()
