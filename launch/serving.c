@@ -127,6 +127,7 @@ static status open_server(serving *s)
         .n_names = o->model.names.count,
         .api_keys_file = o->server.api_keys_file,
         .max_body = o->server.max_body,
+        .max_responses = o->server.max_responses,
         .eos = s->config.eos,
         .n_eos = s->config.n_eos,
     };

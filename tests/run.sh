@@ -89,7 +89,8 @@ run_ctest() {
 run_python() {
     local preset=$1 what=tests/e2e code=0
     if [ "$preset" = asan ] && [ $long -eq 0 ]; then what=tests/e2e/test_hostile.py; fi
-    # One call each: both folders have a conftest.
+    # One call each: two folders have a conftest.
+    if [ "$preset" = release ]; then build/venv/bin/python -m pytest tests/grammar -q -rs -p no:cacheprovider || code=1; fi
     build/venv/bin/python -m pytest tests/server -q -rs --durations=8 -p no:cacheprovider || code=1
     # shellcheck disable=SC2086
     build/venv/bin/python -m pytest $what -q -rs --durations=8 -p no:cacheprovider || code=1
@@ -97,11 +98,16 @@ run_python() {
 }
 
 make_venv() {
-    local stamp=build/venv/requirements.txt
-    cmp -s tests/requirements.txt $stamp && return 0
-    rm -rf build/venv
-    python3 -m venv build/venv && build/venv/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt &&
-        cp tests/requirements.txt $stamp
+    local stamp=build/venv/requirements.txt pip="build/venv/bin/pip install -q --disable-pip-version-check"
+    if ! cmp -s tests/requirements.txt $stamp; then
+        rm -rf build/venv
+        python3 -m venv build/venv && $pip -r tests/requirements.txt && cp tests/requirements.txt $stamp || return 1
+    fi
+    if [ $long -eq 1 ]; then $pip -r tests/requirements-long.txt; fi
+}
+
+make_venv_litellm() {
+    python3 -m venv build/venv-litellm && build/venv-litellm/bin/pip install -q --disable-pip-version-check -r tests/requirements-litellm.txt
 }
 
 packages="$PACKAGES_BUILD"
@@ -109,6 +115,8 @@ if wants fuzz; then packages="$packages clang libomp-dev"; fi
 if wants python; then packages="$packages python3 python3-venv procps"; fi
 # shellcheck disable=SC2086
 packages_need $packages || exit 1
+# The page is tested in a browser. Ubuntu has it as a snap only: there test_page.py says why it is skipped.
+if wants python && [ $long -eq 1 ]; then packages_need chromium chromium-driver fonts-dejavu-core || note browser "SKIPPED: no chromium to be had"; fi
 
 for preset in release asan; do
     if wants $preset; then
@@ -140,6 +148,10 @@ if wants python && step venv make_venv; then
         step "python-$preset" run_python $preset
         note "python-$preset" "$(tail -n 1 "$LOGS/python-$preset.log")"
     done
+    if [ $long -eq 1 ] && [ -x build/release/launch/gptoss-tp ] && step venv-litellm make_venv_litellm; then
+        GPTOSS_BUILD_DIR=$PWD/build/release step litellm build/venv-litellm/bin/python -m pytest tests/e2e/test_litellm.py -q -rs -p no:cacheprovider
+        note litellm "$(tail -n 1 "$LOGS/litellm.log")"
+    fi
     if [ -x build/release/launch/gptoss-tp ]; then
         step tiny-accuracy build/venv/bin/python tests/tiny/measure.py --model tests/data/tiny --program build/release/launch/gptoss-tp --each $accuracy_each
         note tiny-accuracy "$(sed -n 's/^all  *//p' "$LOGS/tiny-accuracy.log") of the held-out questions right"

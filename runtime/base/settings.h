@@ -53,6 +53,7 @@ typedef struct settings {
         char *api_keys_file;      /* NULL: none */
         int64_t max_queue;
         int64_t max_body;         /* bytes of a request body */
+        int64_t max_responses;    /* bytes of stored responses and their conversations */
         int64_t drain_seconds;
     } server;
     struct {

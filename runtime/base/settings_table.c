@@ -57,6 +57,8 @@ static const settings_option table[] = {
      .help = "more waiting requests than this get 429 with Retry-After"},
     {"server.max_body", SETTINGS_BYTES, AT(server.max_body), .initial = "32MiB", .least = 1024, .most = 1 << 30,
      .help = "a larger request body gets 413"},
+    {"server.max_responses", SETTINGS_BYTES, AT(server.max_responses), .initial = "256MiB", .least = 1024, .most = INT64_C(1) << 40,
+     .help = "memory for what /v1/responses stores; the least recently used goes first"},
     {"server.drain_seconds", SETTINGS_INT, AT(server.drain_seconds), .initial = "30", .least = 0, .most = 86400,
      .help = "how long running requests may go on after SIGTERM, SIGINT or SIGUSR1"},
 

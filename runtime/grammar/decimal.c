@@ -26,7 +26,8 @@ bool decimal_read(const json_t *number, decimal *out)
     if (json_is_integer(number)) {
         long long value = json_integer_value(number);
         out->negative = value < 0;
-        snprintf(out->whole, sizeof out->whole, "%llu", value < 0 ? 0 - (unsigned long long)value : (unsigned long long)value);
+        snprintf(out->whole, sizeof out->whole, "%llu",
+                 value < 0 ? 0 - (unsigned long long)value : (unsigned long long)value);
         return true;
     }
     double value = json_real_value(number);
@@ -102,7 +103,8 @@ static const char any_fraction[] = "(?:\\.[0-9]+)?";
 static bool write_step(buffer *out, const char *prefix, size_t n, char low, char high, const char *rest)
 {
     if (low > high) return true;
-    return buffer_append_text(out, "|") && buffer_append(out, prefix, n) && buffer_printf(out, "[%c-%c]%s", low, high, rest);
+    return buffer_append_text(out, "|") && buffer_append(out, prefix, n) &&
+           buffer_printf(out, "[%c-%c]%s", low, high, rest);
 }
 
 /* Sizes >= d without a sign: "(?:...)". */
@@ -153,12 +155,14 @@ static const char any_size[] = "(?:0|[1-9][0-9]*)(?:\\.[0-9]+)?";
 bool decimal_write_at_least(const decimal *d, bool strict, buffer *out)
 {
     if (!d->negative) return write_size_at_least(d, strict, out);
-    return buffer_printf(out, "(?:%s|-", any_size) && write_size_at_most(d, strict, out) && buffer_append_text(out, ")");
+    return buffer_printf(out, "(?:%s|-", any_size) && write_size_at_most(d, strict, out) &&
+           buffer_append_text(out, ")");
 }
 
 bool decimal_write_at_most(const decimal *d, bool strict, buffer *out)
 {
     bool below_zero = d->negative || (is_zero(d) && strict);
     if (below_zero) return buffer_append_text(out, "-") && write_size_at_least(d, strict, out);
-    return buffer_printf(out, "(?:-%s|", any_size) && write_size_at_most(d, strict, out) && buffer_append_text(out, ")");
+    return buffer_printf(out, "(?:-%s|", any_size) && write_size_at_most(d, strict, out) &&
+           buffer_append_text(out, ")");
 }

@@ -1,8 +1,8 @@
-/* Deterministic automata over characters, for what expressions cannot say: "this pattern and at most 20 characters", "any name but
- * these". Automata that meet must share an alphabet, so collect the cuts of all of them first.
+/* Deterministic automata over characters, for what expressions cannot say: "this pattern and at most 20 characters",
+ * "any name but these". Automata that meet must share an alphabet, so collect the cuts of all of them first.
  *
- * Every function that makes one returns NULL when memory or the budget ends and leaves that with the pool (expr_pool_check()); a NULL
- * argument gives NULL. States: 0 is the start. A dead automaton has no states at all.
+ * Every function that makes one returns NULL when memory or the budget ends and leaves that with the pool
+ * (expr_pool_check()); a NULL argument gives NULL. States: 0 is the start. A dead automaton has no states at all.
  */
 #ifndef RUNTIME_GRAMMAR_DFA_H
 #define RUNTIME_GRAMMAR_DFA_H
@@ -39,7 +39,8 @@ void dfa_free(dfa *d); /* NULL is allowed */
 static inline bool dfa_is_empty(const dfa *d) { return d->n_states == 0; }
 static inline size_t dfa_cells(const dfa *d) { return (size_t)d->n_states * (d->n_classes + 1); }
 
-/* The texts of an expression without rules and automata; the encoding of its characters does not matter. (dfa_subset.c) */
+/* The texts of an expression without rules and automata; the encoding of its characters does not matter. (dfa_subset.c)
+ */
 dfa *dfa_subset(expr_pool *p, const dfa_alphabet *a, expr e);
 /* The texts of both. Takes both over. (dfa_product.c) */
 dfa *dfa_product(expr_pool *p, dfa *a, dfa *b);
@@ -50,14 +51,17 @@ dfa *dfa_complement(expr_pool *p, dfa *d);
 dfa *dfa_copy(expr_pool *p, const dfa *d);
 bool dfa_accepts(const dfa *d, const char *text, size_t size);
 
-/* The number of characters of the shortest and the longest text (EXPR_NO_LIMIT: there is none). False: no memory, noted in the pool. */
+/* The number of characters of the shortest and the longest text (EXPR_NO_LIMIT: there is none). False: no memory, noted
+ * in the pool. */
 bool dfa_lengths(expr_pool *p, const dfa *d, uint32_t *shortest, uint32_t *longest);
 
-/* For each state: how many characters of a slice's class may follow whatever they are (`least`), and at most (`most`), both up to
- * SLICE_CHARS. least == most: after so many no other of the class may follow. Work is proportional to the table. */
+/* For each state: how many characters of a slice's class may follow whatever they are (`least`), and at most (`most`),
+ * both up to SLICE_CHARS. least == most: after so many no other of the class may follow. Work is proportional to the
+ * table. */
 void dfa_runs(const dfa *d, slice_class class, uint8_t *least, uint8_t *most);
 
-/* For those who fill a table: a raw table with reachable states; drops what cannot reach an accepted text. Takes it over. */
+/* For those who fill a table: a raw table with reachable states; drops what cannot reach an accepted text. Takes it
+ * over. */
 dfa *dfa_trim(expr_pool *p, dfa *d);
 dfa *dfa_new(expr_pool *p, const charset_range *classes, size_t n_classes, size_t n_states);
 

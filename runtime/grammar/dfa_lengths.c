@@ -2,9 +2,10 @@
 
 #include "runtime/grammar/dfa.h"
 
-/* Layer by layer from the start: the first layer with an accepting state is the shortest text; if there is still a layer after as many
- * characters as there are states, some way goes round. Work is at most the table for each layer, so long chains are cut short: an
- * automaton of n states in more than MAX_LAYERS layers counts as unlimited, which is safe for whoever bounds lengths. */
+/* Layer by layer from the start: the first layer with an accepting state is the shortest text; if there is still a
+ * layer after as many characters as there are states, some way goes round. Work is at most the table for each layer, so
+ * long chains are cut short: an automaton of n states in more than MAX_LAYERS layers counts as unlimited, which is safe
+ * for whoever bounds lengths. */
 enum { MAX_LAYERS = 4096 };
 
 static uint32_t next_layer(const dfa *d, const bool *now, bool *then)

@@ -30,7 +30,10 @@ static status refuse(const reader *r, size_t at, const char *what)
     return status_fail(r->detail, STATUS_INVALID, "line %zu, column %zu: %s", line, column, what);
 }
 
-static status no_memory(const reader *r) { return status_fail(r->detail, STATUS_INTERNAL, "out of memory while compiling"); }
+static status no_memory(const reader *r)
+{
+    return status_fail(r->detail, STATUS_INTERNAL, "out of memory while compiling");
+}
 
 static void skip_space(regex_cursor *c)
 {
@@ -46,7 +49,8 @@ static void skip_space(regex_cursor *c)
 
 static bool is_name_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '.';
 }
 
 /* At a name ('.' alone is none): its size, 0 if there is none. */
@@ -93,7 +97,8 @@ static status read_literal(reader *r, expr *out)
     buffer bytes = {0};
     charset unused = {0};
     status code = STATUS_OK;
-    while (code == STATUS_OK && !regex_class_ends(&r->c) && regex_class_peek(&r->c) != quote && regex_class_peek(&r->c) != '\n') {
+    while (code == STATUS_OK && !regex_class_ends(&r->c) && regex_class_peek(&r->c) != quote &&
+           regex_class_peek(&r->c) != '\n') {
         uint32_t c;
         uint8_t encoded[4];
         size_t at = r->c.at;
@@ -101,11 +106,13 @@ static status read_literal(reader *r, expr *out)
             r->c.at++;
             status_detail ignored;
             code = regex_class_escape(&r->c, &unused, &c, &ignored);
-            if (code == STATUS_INVALID || (code == STATUS_OK && c == UINT32_MAX)) code = refuse(r, at, "not an escape of a literal");
+            if (code == STATUS_INVALID || (code == STATUS_OK && c == UINT32_MAX))
+                code = refuse(r, at, "not an escape of a literal");
         } else {
             c = regex_class_char(&r->c);
         }
-        if (code == STATUS_OK && !buffer_append(&bytes, encoded, (size_t)utf8_ranges_encode(c, encoded))) code = no_memory(r);
+        if (code == STATUS_OK && !buffer_append(&bytes, encoded, (size_t)utf8_ranges_encode(c, encoded)))
+            code = no_memory(r);
     }
     if (code == STATUS_OK && (regex_class_ends(&r->c) || regex_class_peek(&r->c) != quote))
         code = refuse(r, start, "the literal is not closed on its line");
@@ -167,7 +174,9 @@ static status read_element(reader *r, expr *out)
     case '+':
     case '?':
     case '{': return refuse(r, r->c.at, "nothing to repeat");
-    case ':': return refuse(r, r->c.at, "':' is not expected here; rules are written as name ::= ... (Lark syntax is not supported)");
+    case ':':
+        return refuse(r, r->c.at,
+                      "':' is not expected here; rules are written as name ::= ... (Lark syntax is not supported)");
     default: return refuse(r, r->c.at, "not expected here");
     }
 }
@@ -310,11 +319,9 @@ static status check_defined(const reader *r)
 {
     const char *name;
     json_t *number;
-    json_object_foreach (r->rules, name, number)
-        if (!json_object_get(r->defined, name))
-            return status_fail(r->detail, STATUS_INVALID, "rule '%.100s' is not defined", name);
-    if (!json_object_get(r->rules, "root"))
-        return status_fail(r->detail, STATUS_INVALID, "there is no rule 'root'");
+    json_object_foreach(r->rules, name, number) if (!json_object_get(r->defined, name)) return status_fail(
+        r->detail, STATUS_INVALID, "rule '%.100s' is not defined", name);
+    if (!json_object_get(r->rules, "root")) return status_fail(r->detail, STATUS_INVALID, "there is no rule 'root'");
     return STATUS_OK;
 }
 
@@ -324,11 +331,11 @@ static status check_recursion(const reader *r)
     json_t *number;
     if (!expr_nullable_mark(r->p)) return expr_pool_check(r->p, r->detail);
     uint32_t rule = expr_nullable_left_recursion(r->p);
-    json_object_foreach (r->rules, name, number)
-        if (json_integer_value(number) == rule)
-            return status_fail(r->detail, STATUS_INVALID,
-                               "rule '%.100s' begins with itself by way of another rule or of parts that may be empty; "
-                               "only a ::= a x | y is supported", name);
+    json_object_foreach(r->rules, name, number) if (json_integer_value(number) == rule) return status_fail(
+        r->detail, STATUS_INVALID,
+        "rule '%.100s' begins with itself by way of another rule or of parts that may be empty; "
+        "only a ::= a x | y is supported",
+        name);
     return expr_pool_check(r->p, r->detail);
 }
 

@@ -6,7 +6,8 @@
 
 enum { EBNF_MAX_DEPTH = 200, EBNF_MAX_COUNT = 1000000 };
 
-/* Reads all rules of `text` into the pool; `root` is the one called root. STATUS_INVALID names line and column, or the rule. */
+/* Reads all rules of `text` into the pool; `root` is the one called root. STATUS_INVALID names line and column, or the
+ * rule. */
 status ebnf_parse(expr_pool *p, const char *text, size_t size, uint32_t *root, status_detail *detail);
 
 #endif

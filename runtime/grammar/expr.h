@@ -1,8 +1,9 @@
 /* What every front end builds: expressions over bytes and characters, and named rules of them.
  *
- * An expr is an index into its pool; expressions are immutable, share parts freely and are freed with the pool. Building never fails at
- * once: when memory or the budget ends, the pool remembers it, every further constructor returns EXPR_FAIL, and expr_pool_check() tells.
- * So front ends read straight on, and loops over input stay bounded by the input.
+ * An expr is an index into its pool; expressions are immutable, share parts freely and are freed with the pool.
+ * Building never fails at once: when memory or the budget ends, the pool remembers it, every further constructor
+ * returns EXPR_FAIL, and expr_pool_check() tells. So front ends read straight on, and loops over input stay bounded by
+ * the input.
  */
 #ifndef RUNTIME_GRAMMAR_EXPR_H
 #define RUNTIME_GRAMMAR_EXPR_H
@@ -49,7 +50,8 @@ typedef enum expr_encoding {
 typedef struct expr_node {
     uint8_t kind;     /* expr_kind */
     uint8_t encoding; /* expr_encoding; CHARS and DFA */
-    uint32_t a;       /* BYTES: start in `bytes`; CHARS: set; CAT, ALT: start in `kids`; REPEAT: body; RULE: rule; DFA: automaton */
+    uint32_t a;       /* BYTES: start in `bytes`; CHARS: set; CAT, ALT: start in `kids`; REPEAT: body; RULE: rule; DFA:
+                         automaton */
     uint32_t n;       /* BYTES: size; CAT, ALT: number of kids; REPEAT: least */
     uint32_t max;     /* REPEAT: most, or EXPR_NO_LIMIT */
 } expr_node;

@@ -32,7 +32,8 @@ bool expr_nullable_mark(expr_pool *p)
     size_t work = 0;
     for (bool changed = true; changed;) {
         changed = false;
-        /* Front ends define rules after those that use them as often as before: both directions, so that chains settle in one round. */
+        /* Front ends define rules after those that use them as often as before: both directions, so that chains settle
+         * in one round. */
         for (size_t i = 0; i < 2 * p->n_rules; i++) {
             expr_rule *rule = &p->rules[i < p->n_rules ? i : 2 * p->n_rules - 1 - i];
             if (rule->nullable || !expr_nullable(p, rule->body)) continue;
@@ -102,7 +103,8 @@ expr expr_nullable_strip(expr_pool *p, expr_nullable_memo *memo, expr e)
     case EXPR_KIND_CAT: return strip_cat(p, memo, node);
     case EXPR_KIND_ALT: {
         expr_list ways = {0};
-        for (uint32_t i = 0; i < node.n; i++) expr_list_add(p, &ways, expr_nullable_strip(p, memo, p->kids[node.a + i]));
+        for (uint32_t i = 0; i < node.n; i++)
+            expr_list_add(p, &ways, expr_nullable_strip(p, memo, p->kids[node.a + i]));
         expr all = expr_alt(p, ways.items, ways.n);
         expr_list_free(&ways);
         return all;

@@ -19,7 +19,8 @@ typedef struct expr_nullable_memo {
 expr expr_nullable_strip(expr_pool *p, expr_nullable_memo *memo, expr e);
 void expr_nullable_free(expr_nullable_memo *memo);
 
-/* A rule whose text may begin with that rule again before anything was read, or UINT32_MAX. After expr_nullable_mark(). */
+/* A rule whose text may begin with that rule again before anything was read, or UINT32_MAX. After expr_nullable_mark().
+ */
 uint32_t expr_nullable_left_recursion(expr_pool *p);
 
 #endif

@@ -38,7 +38,8 @@ static expr all_strings(expr_pool *p, expr_strings_item *items, size_t n, int de
     size_t total = 0;
     for (size_t i = 0; i < n; i++) total += items[i].size;
     if (n == 0) return EXPR_FAIL;
-    if (total > EXPR_MAX_BYTES) return expr_pool_too_large(p); /* and bounds the recursion: n nested strings have n^2 / 2 bytes */
+    if (total > EXPR_MAX_BYTES)
+        return expr_pool_too_large(p); /* and bounds the recursion: n nested strings have n^2 / 2 bytes */
     qsort(items, n, sizeof *items, compare_items);
     return branch(p, items, n, 0, 0, depth_of_rules);
 }

@@ -5,10 +5,11 @@
 /* Steps, frames and masks that one grammar remembers. A schema of a dozen properties takes 1 to 3 MiB. */
 enum { REMEMBERED_BYTES = 24 << 20 };
 
-status grammar_compile(const grammar_vocab *v, expr_pool *p, uint32_t root, const char *front, grammar **out, status_detail *detail)
+status grammar_compile(const grammar_vocab *v, expr_pool *p, uint32_t root, const char *front, grammar **out,
+                       status_detail *detail)
 {
     const uint32_t *counts[SLICE_CLASSES];
-    for (int class = 0; class < SLICE_CLASSES; class++) counts[class] = v->slices[class].counts;
+    for (int class = 0; class < SLICE_CLASSES; class ++) counts[class] = v->slices[class].counts;
     program compiled = {0};
     status code = program_compile(p, root, counts, &compiled, detail);
     if (code != STATUS_OK) return status_prefix(detail, code, "%s", front);

@@ -3,8 +3,8 @@
 #include "runtime/grammar/expr_strings.h"
 #include "runtime/grammar/grammar_internal.h"
 
-status grammar_from_choice(const grammar_vocab *v, const char *const *texts, const size_t *sizes, size_t n, grammar **out,
-                           status_detail *detail)
+status grammar_from_choice(const grammar_vocab *v, const char *const *texts, const size_t *sizes, size_t n,
+                           grammar **out, status_detail *detail)
 {
     if (n == 0) return status_fail(detail, STATUS_INVALID, "choice: there is nothing to choose from");
     expr_pool p;

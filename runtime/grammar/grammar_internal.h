@@ -15,7 +15,7 @@ struct grammar {
     atomic_int references;
     pthread_mutex_t lock; /* everything below */
     machine machine;
-    size_t collect_at;        /* machine_size() from which to forget what no matcher needs */
+    size_t collect_at;         /* machine_size() from which to forget what no matcher needs */
     grammar_matcher *matchers; /* all that are open, linked */
 };
 
@@ -27,7 +27,8 @@ struct grammar_matcher {
 };
 
 /* Compiles rule `root` and takes no part of the pool. `front` is put before the detail: "regex", ... */
-status grammar_compile(const grammar_vocab *v, expr_pool *p, uint32_t root, const char *front, grammar **out, status_detail *detail);
+status grammar_compile(const grammar_vocab *v, expr_pool *p, uint32_t root, const char *front, grammar **out,
+                       status_detail *detail);
 /* With the lock held: forgets what no matcher needs when there is much of it. */
 void grammar_make_room(grammar *g);
 

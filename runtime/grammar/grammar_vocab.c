@@ -34,7 +34,8 @@ static status check_single_bytes(const trie_key *keys, size_t n, status_detail *
     for (int byte = 0; byte < 256; byte++)
         if (!found[byte])
             return status_fail(detail, STATUS_MODEL,
-                               "constrained output needs a token for every byte; the vocabulary has none for 0x%02X", byte);
+                               "constrained output needs a token for every byte; the vocabulary has none for 0x%02X",
+                               byte);
     return STATUS_OK;
 }
 
@@ -43,8 +44,8 @@ static status build_tries(grammar_vocab *v, trie_key *keys, size_t n, status_det
     trie_sort(keys, n);
     STATUS_TRY(check_single_bytes(keys, n, detail));
     bool built = trie_build(keys, n, &v->all);
-    for (int class = 0; built && class < SLICE_CLASSES; class++)
-        built = slice_build((slice_class)class, keys, n, &v->all, v->words, &v->slices[class]);
+    for (int class = 0; built && class < SLICE_CLASSES; class ++)
+        built = slice_build((slice_class) class, keys, n, v->words, &v->slices[class]);
     if (!built) return status_fail(detail, STATUS_INTERNAL, "out of memory for the vocabulary of constrained output");
     return STATUS_OK;
 }
@@ -84,7 +85,7 @@ failed:
 void grammar_vocab_close(grammar_vocab *v)
 {
     if (!v) return;
-    for (int class = 0; class < SLICE_CLASSES; class++) slice_free(&v->slices[class]);
+    for (int class = 0; class < SLICE_CLASSES; class ++) slice_free(&v->slices[class]);
     trie_free(&v->all);
     free(v->bytes);
     free(v->starts);

@@ -6,7 +6,10 @@
 
 static expr optional_text(expr_pool *p, const char *text) { return expr_optional(p, expr_text(p, text)); }
 
-static expr digits(expr_pool *p, uint32_t least, uint32_t most) { return expr_repeat(p, expr_class(p, "0-9"), least, most); }
+static expr digits(expr_pool *p, uint32_t least, uint32_t most)
+{
+    return expr_repeat(p, expr_class(p, "0-9"), least, most);
+}
 
 /* One space, or a new line and its indentation. */
 static expr space_of(expr_pool *p)
@@ -25,7 +28,8 @@ static expr integer_of(expr_pool *p)
 
 static expr number_of(expr_pool *p)
 {
-    expr whole = expr_alt2(p, expr_text(p, "0"), expr_cat2(p, expr_class(p, "1-9"), digits(p, 0, JSON_TEXT_DIGITS - 1)));
+    expr whole =
+        expr_alt2(p, expr_text(p, "0"), expr_cat2(p, expr_class(p, "1-9"), digits(p, 0, JSON_TEXT_DIGITS - 1)));
     expr fraction = expr_optional(p, expr_cat2(p, expr_text(p, "."), digits(p, 1, JSON_TEXT_DIGITS)));
     /* Up to 199, so that with the digits before it a double holds it. */
     expr exponent = expr_cat3(p, expr_class(p, "eE"), expr_optional(p, expr_class(p, "+-")),
@@ -33,11 +37,13 @@ static expr number_of(expr_pool *p)
     return expr_cat(p, (expr[]){optional_text(p, "-"), whole, fraction, expr_optional(p, exponent)}, 4);
 }
 
-expr json_text_list(const json_text *t, const char *open, expr first, expr more, uint32_t least, uint32_t most, const char *close)
+expr json_text_list(const json_text *t, const char *open, expr first, expr more, uint32_t least, uint32_t most,
+                    const char *close)
 {
     expr_pool *p = t->p;
     expr next = expr_cat3(p, expr_text(p, ","), t->space, more);
-    expr parts[] = {expr_text(p, open), t->space, first, expr_repeat(p, next, least, most), t->space, expr_text(p, close)};
+    expr parts[] = {expr_text(p, open), t->space,           first, expr_repeat(p, next, least, most),
+                    t->space,           expr_text(p, close)};
     return expr_cat(p, parts, sizeof parts / sizeof *parts);
 }
 
@@ -59,8 +65,7 @@ void json_text_init(json_text *t, expr_pool *p, bool compact)
     expr object = json_text_list(t, "{", member, member, 0, EXPR_NO_LIMIT, "}");
     expr array = json_text_list(t, "[", value, value, 0, EXPR_NO_LIMIT, "]");
     expr_rule_define(p, t->object, expr_alt2(p, expr_text(p, "{}"), object));
-    expr ways[] = {expr_rule_use(p, t->object), expr_text(p, "[]"),   array,
-                   t->string,                   t->number,            expr_text(p, "true"),
+    expr ways[] = {expr_rule_use(p, t->object), expr_text(p, "[]"),  array, t->string, t->number, expr_text(p, "true"),
                    expr_text(p, "false"),       expr_text(p, "null")};
     expr_rule_define(p, t->value, expr_alt(p, ways, sizeof ways / sizeof *ways));
 }
@@ -70,7 +75,7 @@ bool json_text_escape(buffer *out, const char *text, size_t size)
     static const char letters[] = "\"\\\b\f\n\r\t", meanings[] = "\"\\bfnrt";
     for (size_t i = 0; i < size; i++) {
         const char *found = text[i] ? strchr(letters, text[i]) : NULL;
-        bool added = found                          ? buffer_append(out, (char[]){'\\', meanings[found - letters]}, 2)
+        bool added = found                           ? buffer_append(out, (char[]){'\\', meanings[found - letters]}, 2)
                      : (unsigned char)text[i] < 0x20 ? buffer_printf(out, "\\u%04x", (unsigned)text[i])
                                                      : buffer_append(out, &text[i], 1);
         if (!added) return false;
@@ -81,7 +86,8 @@ bool json_text_escape(buffer *out, const char *text, size_t size)
 expr json_text_literal(const json_text *t, const char *text, size_t size)
 {
     buffer bytes = {0};
-    bool made = buffer_append(&bytes, "\"", 1) && json_text_escape(&bytes, text, size) && buffer_append(&bytes, "\"", 1);
+    bool made =
+        buffer_append(&bytes, "\"", 1) && json_text_escape(&bytes, text, size) && buffer_append(&bytes, "\"", 1);
     expr literal = made ? expr_bytes(t->p, bytes.data, bytes.size) : expr_pool_no_memory(t->p);
     buffer_free(&bytes);
     return literal;
@@ -102,14 +108,16 @@ expr json_text_constant(const json_text *t, const json_t *value)
     if (json_is_string(value)) return json_text_literal(t, json_string_value(value), json_string_length(value));
     if (!is_object && !json_is_array(value)) return scalar(t, value);
     expr_pool *p = t->p;
-    if ((is_object ? json_object_size(value) : json_array_size(value)) == 0) return expr_text(p, is_object ? "{}" : "[]");
+    if ((is_object ? json_object_size(value) : json_array_size(value)) == 0)
+        return expr_text(p, is_object ? "{}" : "[]");
     expr_list parts = {0};
     expr_list_add(p, &parts, expr_text(p, is_object ? "{" : "["));
     const char *key;
     size_t key_size, index;
     json_t *item;
     if (is_object) {
-        json_object_keylen_foreach ((json_t *)value, key, key_size, item) {
+        json_object_keylen_foreach((json_t *)value, key, key_size, item)
+        {
             if (parts.n > 1) expr_list_add(p, &parts, expr_text(p, ","));
             expr_list_add(p, &parts, t->space);
             expr_list_add(p, &parts, json_text_literal(t, key, key_size));
@@ -118,7 +126,8 @@ expr json_text_constant(const json_text *t, const json_t *value)
             expr_list_add(p, &parts, json_text_constant(t, item));
         }
     } else {
-        json_array_foreach (value, index, item) {
+        json_array_foreach(value, index, item)
+        {
             if (parts.n > 1) expr_list_add(p, &parts, expr_text(p, ","));
             expr_list_add(p, &parts, t->space);
             expr_list_add(p, &parts, json_text_constant(t, item));

@@ -12,7 +12,7 @@ enum { JSON_TEXT_DIGITS = 40, JSON_TEXT_INDENT = 40, JSON_TEXT_TABS = 10 };
 /* What most schemas need, built once per pool. */
 typedef struct json_text {
     expr_pool *p;
-    expr space;   /* what may stand behind { [ , : and before ] } */
+    expr space;    /* what may stand behind { [ , : and before ] } */
     expr any_char; /* one character of a string, in any spelling */
     expr string;
     expr integer, number;
@@ -29,6 +29,7 @@ bool json_text_escape(buffer *out, const char *text, size_t size);
 /* Exactly this value; space as everywhere else. */
 expr json_text_constant(const json_text *t, const json_t *value);
 /* The parts between brackets with commas: first, then least..most times `more`, which both are rules or leaves. */
-expr json_text_list(const json_text *t, const char *open, expr first, expr more, uint32_t least, uint32_t most, const char *close);
+expr json_text_list(const json_text *t, const char *open, expr first, expr more, uint32_t least, uint32_t most,
+                    const char *close);
 
 #endif

@@ -11,17 +11,14 @@ enum { FIRST_SLOTS = 256 };
 
 static uint64_t mix(uint64_t h, uint64_t value) { return (h ^ value ^ h >> 31) * UINT64_C(0x9E3779B97F4A7C15); }
 
-static uint64_t hash_frame(const machine_frame *f)
-{
-    return mix(mix(f->parent, f->node), f->count) >> 20;
-}
+static uint64_t hash_frame(const machine_frame *f) { return mix(mix(f->parent, f->node), f->count) >> 20; }
 
 static bool rehash_frames(machine *m)
 {
     size_t n = m->n_frame_slots ? m->n_frame_slots * 2 : FIRST_SLOTS;
     uint32_t *slots = calloc(n, sizeof *slots);
     if (!slots) return false;
-    for (size_t i = 1; i < m->n_frames; i++) {
+    for (size_t i = MACHINE_HOLE + 1; i < m->n_frames; i++) {
         size_t at = hash_frame(&m->frames[i]) & (n - 1);
         while (slots[at]) at = (at + 1) & (n - 1);
         slots[at] = (uint32_t)i;
@@ -48,9 +45,9 @@ uint32_t machine_frame_number(machine *m, uint32_t node, uint32_t count, uint32_
 
 /* ---- configurations ---------------------------------------------------------------------------------------------- */
 
-static uint64_t hash_threads(const machine_thread *threads, uint32_t n, bool done)
+static uint64_t hash_threads(const machine_thread *threads, uint32_t n, bool done, bool escapes)
 {
-    uint64_t h = n * 2 + done;
+    uint64_t h = n * 4 + done * 2 + escapes;
     for (uint32_t i = 0; i < n; i++) h = mix(h, (uint64_t)threads[i].node << 32 | threads[i].stack);
     return h >> 20;
 }
@@ -62,7 +59,7 @@ static bool rehash_configs(machine *m)
     if (!slots) return false;
     for (size_t i = MACHINE_FIRST; i < m->n_configs; i++) {
         const machine_config *config = &m->configs[i];
-        size_t at = hash_threads(m->threads + config->first, config->n, config->done) & (n - 1);
+        size_t at = hash_threads(m->threads + config->first, config->n, config->done, config->escapes) & (n - 1);
         while (slots[at]) at = (at + 1) & (n - 1);
         slots[at] = (uint32_t)i;
     }
@@ -81,38 +78,39 @@ static bool add_row(machine *m)
     return true;
 }
 
-uint32_t machine_config_number(machine *m, uint32_t n, bool done)
+uint32_t machine_config_number(machine *m, uint32_t n, bool done, bool escapes)
 {
     const machine_thread *threads = m->threads + m->n_threads - n;
     if (m->n_configs * 2 >= m->n_config_slots && !rehash_configs(m)) return 0;
-    size_t mask = m->n_config_slots - 1, at = hash_threads(threads, n, done) & mask;
+    size_t mask = m->n_config_slots - 1, at = hash_threads(threads, n, done, escapes) & mask;
     for (; m->config_slots[at]; at = (at + 1) & mask) {
         const machine_config *other = &m->configs[m->config_slots[at]];
-        if (other->n != n || other->done != done) continue;
+        if (other->n != n || other->done != done || other->escapes != escapes) continue;
         if (memcmp(m->threads + other->first, threads, n * sizeof *threads) != 0) continue;
         m->n_threads -= n;
         return m->config_slots[at];
     }
     if (!expr_grow(&m->configs, m->n_configs, &m->configs_capacity, sizeof *m->configs) || !add_row(m)) return 0;
-    m->configs[m->n_configs] = (machine_config){.first = m->n_threads - n, .n = n, .done = done};
+    m->configs[m->n_configs] = (machine_config){.first = m->n_threads - n, .n = n, .done = done, .escapes = escapes};
     return m->config_slots[at] = (uint32_t)m->n_configs++;
 }
 
-/* The configuration that the closure holds. */
+/* The configuration that the closure holds, as machine_step() has it. */
 static uint32_t close_config(machine *m)
 {
     machine_closure *c = m->closure;
     m->work += c->visits + 1;
     if (c->no_memory) return MACHINE_NO_MEMORY;
-    if (c->n_threads == 0 && !c->done) return MACHINE_DEAD;
+    if (c->n_threads == 0 && !c->done && !c->escapes) return MACHINE_DEAD;
     machine_closure_end(c);
     while (m->threads_capacity < m->n_threads + c->n_threads)
         if (!expr_grow(&m->threads, m->threads_capacity, &m->threads_capacity, sizeof *m->threads))
             return MACHINE_NO_MEMORY;
-    memcpy(m->threads + m->n_threads, c->threads, c->n_threads * sizeof *c->threads);
+    if (c->n_threads) memcpy(m->threads + m->n_threads, c->threads, c->n_threads * sizeof *c->threads);
     m->n_threads += c->n_threads;
-    uint32_t number = machine_config_number(m, c->n_threads, c->done);
-    return number ? number : MACHINE_NO_MEMORY;
+    uint32_t number = machine_config_number(m, c->n_threads, c->done, c->escapes);
+    if (number == 0) return MACHINE_NO_MEMORY;
+    return c->escapes ? number | MACHINE_ESCAPES : number;
 }
 
 uint32_t machine_step(machine *m, uint32_t config, unsigned byte)
@@ -132,21 +130,32 @@ uint32_t machine_step(machine *m, uint32_t config, unsigned byte)
     m->work += n;
     uint32_t to = close_config(m);
     if (to == MACHINE_NO_MEMORY) return to;
-    /* The neighbours to which no thread says anything else go the same way: a string's letters are one step, not fifty. */
-    for (class = m->g.class_of[low]; class <= m->g.class_of[high]; class++)
+    /* The neighbours to which no thread says anything else go the same way: a string's letters are one step, not fifty.
+     */
+    for (class = m->g.class_of[low]; class <= m->g.class_of[high]; class ++)
         m->rows[(size_t)config * m->g.n_classes + class] = to;
     return to;
+}
+
+uint32_t machine_return(machine *m, uint32_t below)
+{
+    machine_closure_begin(m->closure);
+    machine_closure_add(m, m->closure, PROGRAM_RETURN, below);
+    return close_config(m);
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 status machine_open(program *g, machine *out, status_detail *detail)
 {
-    machine m = {.g = *g, .n_configs = MACHINE_FIRST, .n_frames = 1};
+    machine m = {.g = *g, .n_configs = MACHINE_FIRST, .n_frames = MACHINE_HOLE + 1};
     m.closure = machine_closure_open();
     m.configs = calloc(m.configs_capacity = 64, sizeof *m.configs);
     m.frames = calloc(m.frames_capacity = 64, sizeof *m.frames);
-    if (!m.closure || !m.configs || !m.frames) goto no_memory;
+    m.threads = calloc(m.threads_capacity = 64, sizeof *m.threads);
+    if (!m.closure || !m.configs || !m.frames || !m.threads) goto no_memory;
+    m.frames[MACHINE_HOLE].depth = MACHINE_HOLE_DEPTH;
+    if ((m.gone = machine_config_number(&m, 0, false, true)) == 0) goto no_memory;
     machine_closure_begin(m.closure);
     machine_closure_add(&m, m.closure, m.g.start, 0);
     m.start = close_config(&m);

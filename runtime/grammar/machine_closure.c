@@ -28,7 +28,7 @@ void machine_closure_close(machine_closure *c)
 void machine_closure_begin(machine_closure *c)
 {
     c->n_threads = c->visits = 0;
-    c->done = c->no_memory = false;
+    c->done = c->escapes = c->no_memory = false;
     c->n_pending = 0;
     if (++c->round == 0) { /* after 2^32 steps: old entries must not look new */
         for (size_t i = 0; i < c->n_seen; i++) c->seen[i].round = 0;
@@ -64,7 +64,8 @@ static bool grow_seen(machine_closure *c)
     return true;
 }
 
-/* Queues (node, stack) unless it was there already in this step, or cannot be brought to an end within the depth that is left. */
+/* Queues (node, stack) unless it was there already in this step, or cannot be brought to an end within the depth that
+ * is left. */
 static void push(machine *m, machine_closure *c, uint32_t node, uint32_t stack)
 {
     uint32_t need = m->g.nodes[node].need;
@@ -137,6 +138,8 @@ static void visit(machine *m, machine_closure *c, machine_thread at)
         machine_frame frame = m->frames[at.stack];
         if (at.stack == 0) {
             c->done = true;
+        } else if (at.stack == MACHINE_HOLE) {
+            c->escapes = true;
         } else if (frame.count == MACHINE_CALL) {
             push(m, c, frame.node, frame.parent);
         } else {
@@ -151,7 +154,7 @@ void machine_closure_add(machine *m, machine_closure *c, uint32_t node, uint32_t
 {
     push(m, c, node, stack);
     while (c->n_pending && !c->no_memory) {
-        if (c->visits > MACHINE_MAX_VISITS && (c->n_threads || c->done)) {
+        if (c->visits > MACHINE_MAX_VISITS && (c->n_threads || c->done || c->escapes)) {
             c->n_pending = 0;
             return;
         }

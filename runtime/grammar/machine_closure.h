@@ -9,14 +9,14 @@ typedef struct machine_closure {
     size_t n_pending, pending_capacity;
     machine_thread threads[MACHINE_MAX_THREADS]; /* found so far */
     uint32_t n_threads;
-    bool done;
+    bool done, escapes;
     bool no_memory;
     uint32_t visits;
     /* Pairs (node, stack) seen in this round, by open addressing. */
     struct {
         machine_thread pair;
         uint32_t round;
-    } *seen; /* [n_seen] */
+    } * seen;      /* [n_seen] */
     size_t n_seen; /* a power of two */
     uint32_t round;
 } machine_closure;

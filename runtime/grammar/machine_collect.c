@@ -15,7 +15,7 @@ static void mark_frames(const machine *m, const machine_config *config, uint32_t
 
 static bool copy_frames(const machine *m, uint32_t *number, machine *out)
 {
-    for (size_t f = 1; f < m->n_frames; f++) {
+    for (size_t f = MACHINE_HOLE + 1; f < m->n_frames; f++) {
         if (!number[f]) continue; /* parents have smaller numbers, so theirs is final here */
         number[f] = machine_frame_number(out, m->frames[f].node, m->frames[f].count, number[m->frames[f].parent]);
         if (number[f] == 0) return false;
@@ -32,14 +32,14 @@ static uint32_t copy_config(const machine *m, uint32_t config, const uint32_t *n
         machine_thread thread = m->threads[old->first + i];
         out->threads[out->n_threads++] = (machine_thread){thread.node, number[thread.stack]};
     }
-    return machine_config_number(out, old->n, old->done);
+    return machine_config_number(out, old->n, old->done, false);
 }
 
 static void take_over(machine *m, machine *fresh)
 {
     program g = m->g;
     struct machine_closure *closure = m->closure;
-    uint32_t *scratch = m->scratch;
+    void *scratch = m->scratch;
     uint64_t work = m->work;
     m->g = (program){0};
     m->closure = NULL;
@@ -54,12 +54,15 @@ static void take_over(machine *m, machine *fresh)
 
 bool machine_collect(machine *m, uint32_t *const *roots, size_t n)
 {
-    machine fresh = {.n_configs = MACHINE_FIRST, .n_frames = 1, .g.n_classes = m->g.n_classes};
+    machine fresh = {.n_configs = MACHINE_FIRST, .n_frames = MACHINE_HOLE + 1, .g.n_classes = m->g.n_classes};
     uint32_t *number = calloc(m->n_frames + 1, sizeof *number), *moved = malloc((n + 1) * sizeof *moved);
     bool copied = false;
     fresh.configs = calloc(fresh.configs_capacity = 64, sizeof *fresh.configs);
     fresh.frames = calloc(fresh.frames_capacity = 64, sizeof *fresh.frames);
-    if (!number || !moved || !fresh.configs || !fresh.frames) goto done;
+    fresh.threads = calloc(fresh.threads_capacity = 64, sizeof *fresh.threads);
+    if (!number || !moved || !fresh.configs || !fresh.frames || !fresh.threads) goto done;
+    fresh.frames[MACHINE_HOLE].depth = MACHINE_HOLE_DEPTH;
+    if ((fresh.gone = machine_config_number(&fresh, 0, false, true)) == 0) goto done;
     mark_frames(m, &m->configs[m->start], number);
     for (size_t i = 0; i < n; i++) mark_frames(m, &m->configs[*roots[i]], number);
     if (!copy_frames(m, number, &fresh)) goto done;

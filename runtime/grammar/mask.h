@@ -5,8 +5,8 @@
 #include "runtime/grammar/grammar_vocab.h"
 #include "runtime/grammar/machine.h"
 
-/* Writes v->words words. Remembered with the configuration, so the second time is a copy. A grammar whose steps cost too much gets a mask
- * that may lack tokens of several bytes, never one that has too many. False: no memory. */
+/* Writes v->words words. Remembered with the configuration, so the second time is a copy. A grammar whose steps cost
+ * too much gets a mask that may lack tokens of several bytes, never one that has too many. False: no memory. */
 bool mask_write(machine *m, const grammar_vocab *v, uint32_t config, uint32_t *bits);
 
 /* The threads of `config` that are in the run whose slice its mask has: a configuration, MACHINE_DEAD if there is none,

@@ -45,7 +45,8 @@ uint32_t program_build_split(program_build *b, const uint32_t *targets, size_t n
     program *g = b->g;
     if (program_build_broken(b)) return 0;
     if (!expr_grow(&g->splits, g->n_splits, &g->splits_capacity, sizeof *g->splits)) return expr_pool_no_memory(b->p);
-    uint32_t split = program_build_node(b, (program_node){.kind = PROGRAM_KIND_SPLIT, .a = (uint32_t)g->n_splits, .next = need_of});
+    uint32_t split =
+        program_build_node(b, (program_node){.kind = PROGRAM_KIND_SPLIT, .a = (uint32_t)g->n_splits, .next = need_of});
     if (program_build_broken(b)) return 0;
     g->splits[g->n_splits++] = (program_list){0};
     program_build_fill_split(b, split, targets, n);
@@ -76,7 +77,8 @@ static void join_edges(program_build *b, program_edges *edges)
     for (size_t i = 0, end; i < edges->n; i = end) {
         program_edge edge = edges->items[i];
         expr_list ways = {0};
-        for (end = i; end < edges->n && edges->items[end].low == edge.low; end++) expr_list_add(b->p, &ways, edges->items[end].next);
+        for (end = i; end < edges->n && edges->items[end].low == edge.low; end++)
+            expr_list_add(b->p, &ways, edges->items[end].next);
         if (ways.n > 1) edge.next = program_build_split(b, ways.items, ways.n, UINT32_MAX);
         expr_list_free(&ways);
         if (n && edges->items[n - 1].high + 1 == edge.low && edges->items[n - 1].next == edge.next) {
@@ -95,14 +97,17 @@ uint32_t program_build_switch(program_build *b, program_edges *edges)
     if (!program_build_broken(b)) join_edges(b, edges);
     if (program_build_broken(b)) return 0;
     program_edge only = edges->items[0];
-    if (edges->n == 1) return program_build_node(b, (program_node){.kind = PROGRAM_KIND_RANGE, .low = only.low, .high = only.high, .next = only.next});
+    if (edges->n == 1)
+        return program_build_node(
+            b, (program_node){.kind = PROGRAM_KIND_RANGE, .low = only.low, .high = only.high, .next = only.next});
     program_list list = {(uint32_t)g->n_edges, (uint32_t)edges->n};
     for (size_t i = 0; i < edges->n; i++) {
         if (g->n_edges >= 2 * (size_t)PROGRAM_MAX_NODES) return expr_pool_too_large(b->p);
         if (!expr_grow(&g->edges, g->n_edges, &g->edges_capacity, sizeof *g->edges)) return expr_pool_no_memory(b->p);
         g->edges[g->n_edges++] = edges->items[i];
     }
-    if (!expr_grow(&g->switches, g->n_switches, &g->switches_capacity, sizeof *g->switches)) return expr_pool_no_memory(b->p);
+    if (!expr_grow(&g->switches, g->n_switches, &g->switches_capacity, sizeof *g->switches))
+        return expr_pool_no_memory(b->p);
     g->switches[g->n_switches++] = list;
     return program_build_node(b, (program_node){.kind = PROGRAM_KIND_SWITCH, .a = (uint32_t)g->n_switches - 1});
 }
@@ -131,12 +136,12 @@ static uint32_t write_chars(program_build *b, const expr_node *node, uint32_t ne
     free(edges.items);
     if (limit == 0 || program_build_broken(b)) return at;
     program_runs runs = {{0}, {0}};
-    for (int class = 0; class < SLICE_CLASSES; class++) {
+    for (int class = 0; class < SLICE_CLASSES; class ++) {
         size_t n;
-        const charset_range *ranges = slice_ranges((slice_class)class, &n);
+        const charset_range *ranges = slice_ranges((slice_class) class, &n);
         if (!charset_covers(set, ranges, n)) continue;
         runs.least[class] = limit;
-        runs.exact[class] = limit == PROGRAM_LIMIT_FRAME && program_mark_excludes(b->g, behind, (slice_class)class);
+        runs.most[class] = program_mark_excludes(b->g, behind, (slice_class) class) ? limit : SLICE_CHARS;
     }
     program_mark(b, at, first, &runs);
     return at;
@@ -161,11 +166,14 @@ static uint32_t write_counted(program_build *b, const expr_node *node, uint32_t 
 {
     program *g = b->g;
     uint8_t limit = node->max == EXPR_NO_LIMIT ? SLICE_CHARS : PROGRAM_LIMIT_FRAME;
-    program_repeat repeat = {.body = write_body(b, node->a, PROGRAM_RETURN, limit, next), .least = node->n, .most = node->max};
+    program_repeat repeat = {
+        .body = write_body(b, node->a, PROGRAM_RETURN, limit, next), .least = node->n, .most = node->max};
     if (program_build_broken(b)) return 0;
-    if (!expr_grow(&g->repeats, g->n_repeats, &g->repeats_capacity, sizeof *g->repeats)) return expr_pool_no_memory(b->p);
+    if (!expr_grow(&g->repeats, g->n_repeats, &g->repeats_capacity, sizeof *g->repeats))
+        return expr_pool_no_memory(b->p);
     g->repeats[g->n_repeats++] = repeat;
-    return program_build_node(b, (program_node){.kind = PROGRAM_KIND_REPEAT, .a = (uint32_t)g->n_repeats - 1, .next = next});
+    return program_build_node(
+        b, (program_node){.kind = PROGRAM_KIND_REPEAT, .a = (uint32_t)g->n_repeats - 1, .next = next});
 }
 
 static uint32_t write_repeat(program_build *b, expr_node node, uint32_t next)
@@ -249,8 +257,8 @@ static void find_classes(program *g)
     for (size_t i = 0; i < g->n_edges; i++) cut[g->edges[i].low] = cut[g->edges[i].high + 1] = true;
     uint32_t class = 0;
     for (unsigned byte = 0; byte < 256; byte++) {
-        if (byte > 0 && cut[byte]) class++;
-        g->class_of[byte] = (uint8_t)class;
+        if (byte > 0 && cut[byte]) class ++;
+        g->class_of[byte] = (uint8_t) class;
     }
     g->n_classes = class + 1;
 }
@@ -267,7 +275,8 @@ void program_free(program *g)
     *g = (program){0};
 }
 
-status program_compile(expr_pool *p, uint32_t root, const uint32_t *const counts[SLICE_CLASSES], program *out, status_detail *detail)
+status program_compile(expr_pool *p, uint32_t root, const uint32_t *const counts[SLICE_CLASSES], program *out,
+                       status_detail *detail)
 {
     program g = {0};
     program_build b = {.p = p, .g = &g, .counts = counts};
@@ -278,7 +287,8 @@ status program_compile(expr_pool *p, uint32_t root, const uint32_t *const counts
         code = expr_pool_check(p, detail);
     }
     if (code == STATUS_OK && g.nodes[g.start].need == PROGRAM_NEED_NEVER)
-        code = status_fail(detail, STATUS_INVALID, "no text can satisfy this, or only one that is nested more than %d levels deep",
+        code = status_fail(detail, STATUS_INVALID,
+                           "no text can satisfy this, or only one that is nested more than %d levels deep",
                            PROGRAM_MAX_DEPTH);
     if (code == STATUS_OK) {
         find_classes(&g);

@@ -1,7 +1,8 @@
 /* A compiled grammar: a graph of nodes over bytes that machine.c runs as a pushdown automaton.
  *
- * A thread stands at a node with a stack of frames. RANGE and SWITCH take a byte; all other nodes are passed without one. Counted
- * repetitions keep their count in a frame instead of in copies of their body, so {0,100000} is as small as *.
+ * A thread stands at a node with a stack of frames. RANGE and SWITCH take a byte; all other nodes are passed without
+ * one. Counted repetitions keep their count in a frame instead of in copies of their body, so {0,100000} is as small as
+ * *.
  */
 #ifndef RUNTIME_GRAMMAR_PROGRAM_H
 #define RUNTIME_GRAMMAR_PROGRAM_H
@@ -12,8 +13,8 @@
 enum {
     PROGRAM_RETURN = 0, /* the node where every rule and every repeated body ends */
     PROGRAM_MAX_NODES = 1 << 21,
-    /* Frames of a stack. A JSON value takes two or three per level, so output nests about 300 deep at most: inside what JSON parsers
-     * bear (jansson 2048, Python 1000), and a bound on what one sequence can hold. */
+    /* Frames of a stack. A JSON value takes two or three per level, so output nests about 300 deep at most: inside what
+     * JSON parsers bear (jansson 2048, Python 1000), and a bound on what one sequence can hold. */
     PROGRAM_MAX_DEPTH = 1000,
     PROGRAM_NEED_NEVER = 0xFFFF,
 };
@@ -21,7 +22,8 @@ enum {
 typedef enum program_kind {
     PROGRAM_KIND_RETURN, /* pops a frame; with none left the text is whole */
     PROGRAM_KIND_RANGE,  /* a byte of low..high */
-    PROGRAM_KIND_SWITCH, /* a byte of one of switches[a], which do not overlap, and on to its node: one thread for a whole character set */
+    PROGRAM_KIND_SWITCH, /* a byte of one of switches[a], which do not overlap, and on to its node: one thread for a
+                            whole character set */
     PROGRAM_KIND_SPLIT,  /* all of splits[a] */
     PROGRAM_KIND_CALL,   /* the rule that begins at node a */
     PROGRAM_KIND_REPEAT, /* repeats[a] */
@@ -31,7 +33,8 @@ typedef struct program_node {
     uint8_t kind; /* program_kind */
     uint8_t low, high;
     uint16_t marker; /* 0, or markers[marker - 1] says what may follow a thread that is here */
-    uint16_t need;   /* frames that must be pushed on the way to the end of this rule; PROGRAM_NEED_NEVER: it has no end */
+    uint16_t
+        need; /* frames that must be pushed on the way to the end of this rule; PROGRAM_NEED_NEVER: it has no end */
     uint32_t a;
     uint32_t next; /* SPLIT: the node whose need is that of this one, or UINT32_MAX: its targets decide */
 } program_node;
@@ -51,13 +54,13 @@ typedef struct program_repeat {
     uint32_t least, most; /* most may be EXPR_NO_LIMIT: then counts stop at `least` */
 } program_repeat;
 
-enum { PROGRAM_LIMIT_FRAME = 0xFF }; /* the limit is what the repetition in the top frame has left */
+enum { PROGRAM_LIMIT_FRAME = 0xFF }; /* what the repetition in the top frame has left */
 
-/* A thread at the marked node is inside a run: at least `limit` characters of the class may follow, whatever they are. */
+/* A thread at the marked node is inside a run: `least` characters of the class may follow, whatever they are, and no
+ * more than `most`. Both are up to SLICE_CHARS, which for `most` stands for any number, or PROGRAM_LIMIT_FRAME. */
 typedef struct program_marker {
     uint8_t class; /* slice_class */
-    uint8_t limit; /* 1..SLICE_CHARS (that is: any number), or PROGRAM_LIMIT_FRAME */
-    bool exact;    /* and after `limit` of them none of the class may follow */
+    uint8_t least, most;
     uint32_t first, last; /* nodes first..last-1 with the same stack are this run too */
 } program_marker;
 
@@ -83,14 +86,16 @@ typedef struct program {
     uint32_t n_classes;
 } program;
 
-/* Compiles rule `root` of the pool, which may get more rules by it. `counts` are those of the vocabulary's slices, by class. On failure
- * `out` is untouched. STATUS_INVALID when there is no text at all, or too much of it. */
-status program_compile(expr_pool *p, uint32_t root, const uint32_t *const counts[SLICE_CLASSES], program *out, status_detail *detail);
+/* Compiles rule `root` of the pool, which may get more rules by it. `counts` are those of the vocabulary's slices, by
+ * class. On failure `out` is untouched. STATUS_INVALID when there is no text at all, or too much of it. */
+status program_compile(expr_pool *p, uint32_t root, const uint32_t *const counts[SLICE_CLASSES], program *out,
+                       status_detail *detail);
 void program_free(program *g);
 
-/* The node behind `byte` at a RANGE or SWITCH, UINT32_MAX: it is not taken. *low..*high, which have `byte`, are narrowed to bytes of which
- * the node says the same. */
-static inline uint32_t program_step(const program *g, const program_node *node, unsigned byte, unsigned *low, unsigned *high)
+/* The node behind `byte` at a RANGE or SWITCH, UINT32_MAX: it is not taken. *low..*high, which have `byte`, are
+ * narrowed to bytes of which the node says the same. */
+static inline uint32_t program_step(const program *g, const program_node *node, unsigned byte, unsigned *low,
+                                    unsigned *high)
 {
     program_edge one = {node->low, node->high, node->next};
     const program_edge *edges = node->kind == PROGRAM_KIND_SWITCH ? g->edges + g->switches[node->a].start : &one;

@@ -1,4 +1,5 @@
-/* The parts of program_compile(). A builder that failed says so in the pool (expr_pool_check()) and makes nothing more. */
+/* The parts of program_compile(). A builder that failed says so in the pool (expr_pool_check()) and makes nothing more.
+ */
 #ifndef RUNTIME_GRAMMAR_PROGRAM_BUILD_H
 #define RUNTIME_GRAMMAR_PROGRAM_BUILD_H
 
@@ -30,7 +31,8 @@ typedef struct program_edges {
 } program_edges;
 
 void program_build_edge(program_build *b, program_edges *edges, unsigned low, unsigned high, uint32_t next);
-/* A node that goes all these ways; where two edges are the same bytes, both ways. Edges overlap wholly or not at all. Reorders them. */
+/* A node that goes all these ways; where two edges are the same bytes, both ways. Edges overlap wholly or not at all.
+ * Reorders them. */
 uint32_t program_build_switch(program_build *b, program_edges *edges);
 
 /* Adds the ways to read one character of `set` and go on at `next`. (program_chars.c) */
@@ -38,11 +40,10 @@ void program_chars(program_build *b, const charset *set, expr_encoding encoding,
 /* The nodes of an automaton. (program_dfa.c) */
 uint32_t program_dfa(program_build *b, const dfa *d, expr_encoding encoding, uint32_t next);
 
-/* Marks node `at`, which with the nodes first..the end of the program is a run: least[class] characters of each class may follow, 0 for
- * none. The class with the most tokens gets it. (program_mark.c) */
+/* Marks node `at`, which with the nodes first..the end of the program is a run: least[class] characters of each class
+ * may follow, 0 for none. The class with the most tokens gets it. (program_mark.c) */
 typedef struct program_runs {
-    uint8_t least[SLICE_CLASSES]; /* or PROGRAM_LIMIT_FRAME */
-    bool exact[SLICE_CLASSES];
+    uint8_t least[SLICE_CLASSES], most[SLICE_CLASSES]; /* as in program_marker */
 } program_runs;
 void program_mark(program_build *b, uint32_t at, uint32_t first, const program_runs *runs);
 /* No character of the class may come at `node`. Says false when it would have to look far. */

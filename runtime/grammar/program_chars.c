@@ -21,7 +21,8 @@ static uint32_t shared_range(writer *w, uint8_t low, uint8_t high, uint32_t next
         const program_node *node = &w->b->g->nodes[w->shared[i]];
         if (node->low == low && node->high == high && node->next == next) return w->shared[i];
     }
-    uint32_t made = program_build_node(w->b, (program_node){.kind = PROGRAM_KIND_RANGE, .low = low, .high = high, .next = next});
+    uint32_t made =
+        program_build_node(w->b, (program_node){.kind = PROGRAM_KIND_RANGE, .low = low, .high = high, .next = next});
     if (w->n_shared < MAX_SHARED && !program_build_broken(w->b)) w->shared[w->n_shared++] = made;
     return made;
 }
@@ -55,7 +56,8 @@ static uint32_t hex(program_build *b, int n, uint32_t next)
     return next;
 }
 
-/* What may follow a backslash to make any character: RFC 8259; surrogates in pairs only, as parsers that check want them. */
+/* What may follow a backslash to make any character: RFC 8259; surrogates in pairs only, as parsers that check want
+ * them. */
 static uint32_t any_escape(program_build *b, uint32_t next)
 {
     uint32_t low_half = hex(b, 2, next);
@@ -68,7 +70,8 @@ static uint32_t any_escape(program_build *b, uint32_t next)
     return two_ways(b, bytes_node(b, "\"/\\bfnrt", next), bytes_node(b, "u", two_ways(b, plain, d)));
 }
 
-/* What may follow a backslash to make those characters of `set` that cannot stand for themselves. UINT32_MAX: nothing. */
+/* What may follow a backslash to make those characters of `set` that cannot stand for themselves. UINT32_MAX: nothing.
+ */
 static uint32_t needed_escapes(program_build *b, const charset *set, uint32_t next)
 {
     static const struct {
@@ -99,13 +102,15 @@ static uint32_t needed_escapes(program_build *b, const charset *set, uint32_t ne
 }
 
 /* Edges for the ASCII part of a range that need no escape. */
-static void write_ascii(program_build *b, charset_range range, expr_encoding encoding, uint32_t next, program_edges *out)
+static void write_ascii(program_build *b, charset_range range, expr_encoding encoding, uint32_t next,
+                        program_edges *out)
 {
     static const charset_range plain[] = {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0x7F}}, whole[] = {{0, 0x7F}};
     const charset_range *parts = encoding == EXPR_UTF8 ? whole : plain;
     size_t n = encoding == EXPR_UTF8 ? 1 : 3;
     for (size_t i = 0; i < n; i++) {
-        uint32_t low = range.low > parts[i].low ? range.low : parts[i].low, high = range.high < parts[i].high ? range.high : parts[i].high;
+        uint32_t low = range.low > parts[i].low ? range.low : parts[i].low,
+                 high = range.high < parts[i].high ? range.high : parts[i].high;
         if (low <= high) program_build_edge(b, out, low, high, next);
     }
 }

@@ -15,8 +15,9 @@ static void find_runs(const dfa *d, runs_table *t)
     if (dfa_cells(d) > MAX_MARKED_CELLS) return;
     t->least = malloc((size_t)SLICE_CLASSES * d->n_states);
     t->most = malloc((size_t)SLICE_CLASSES * d->n_states);
-    for (int class = 0; t->least && t->most && class < SLICE_CLASSES; class++)
-        dfa_runs(d, (slice_class)class, t->least + (size_t)class * d->n_states, t->most + (size_t)class * d->n_states);
+    for (int class = 0; t->least && t->most && class < SLICE_CLASSES; class ++)
+        dfa_runs(d, (slice_class) class, t->least + (size_t) class * d->n_states,
+                 t->most + (size_t) class * d->n_states);
 }
 
 /* The characters that lead from `state` to `to`. */
@@ -29,7 +30,8 @@ static bool edge_chars(const dfa *d, uint32_t state, uint32_t to, charset *out)
     return true;
 }
 
-static void write_edges(program_build *b, const dfa *d, uint32_t state, expr_encoding encoding, const uint32_t *entries, program_edges *out)
+static void write_edges(program_build *b, const dfa *d, uint32_t state, expr_encoding encoding, const uint32_t *entries,
+                        program_edges *out)
 {
     const uint32_t *row = d->next + (size_t)state * d->n_classes;
     for (uint32_t c = 0; c < d->n_classes && !program_build_broken(b); c++) {
@@ -46,15 +48,15 @@ static void write_edges(program_build *b, const dfa *d, uint32_t state, expr_enc
     }
 }
 
-static void mark_state(program_build *b, const dfa *d, uint32_t state, const runs_table *t, uint32_t first, uint32_t next,
-                       uint32_t at)
+static void mark_state(program_build *b, const dfa *d, uint32_t state, const runs_table *t, uint32_t first,
+                       uint32_t next, uint32_t at)
 {
     program_runs runs;
     if (!t->least || !t->most) return;
-    for (int class = 0; class < SLICE_CLASSES; class++) {
-        runs.least[class] = t->least[(size_t)class * d->n_states + state];
-        runs.exact[class] = runs.least[class] == t->most[(size_t)class * d->n_states + state] &&
-                            program_mark_excludes(b->g, next, (slice_class)class);
+    for (int class = 0; class < SLICE_CLASSES; class ++) {
+        runs.least[class] = t->least[(size_t) class * d->n_states + state];
+        bool ends = program_mark_excludes(b->g, next, (slice_class) class);
+        runs.most[class] = ends ? t->most[(size_t) class * d->n_states + state] : SLICE_CHARS;
     }
     program_mark(b, at, first, &runs);
 }
@@ -68,7 +70,8 @@ uint32_t program_dfa(program_build *b, const dfa *d, expr_encoding encoding, uin
         expr_pool_no_memory(b->p);
         return 0;
     }
-    /* A trimmed automaton gets to its end from everywhere and pushes no frame on the way: it needs what `next` needs. */
+    /* A trimmed automaton gets to its end from everywhere and pushes no frame on the way: it needs what `next` needs.
+     */
     for (uint32_t s = 0; s < d->n_states; s++) entries[s] = program_build_split(b, NULL, 0, next);
     find_runs(d, &t);
     for (uint32_t s = 0; s < d->n_states && !program_build_broken(b); s++) {

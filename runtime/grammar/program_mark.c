@@ -29,7 +29,7 @@ void program_mark(program_build *b, uint32_t at, uint32_t first, const program_r
 {
     program *g = b->g;
     uint32_t best_count = 0, best = 0;
-    for (uint32_t class = 0; class < SLICE_CLASSES; class++) {
+    for (uint32_t class = 0; class < SLICE_CLASSES; class ++) {
         uint8_t least = runs->least[class];
         if (least == 0) continue;
         uint32_t count = b->counts[class][(least == PROGRAM_LIMIT_FRAME ? SLICE_CHARS : least) - 1];
@@ -43,8 +43,8 @@ void program_mark(program_build *b, uint32_t at, uint32_t first, const program_r
         return;
     }
     g->markers[g->n_markers++] = (program_marker){.class = (uint8_t)best,
-                                                  .limit = runs->least[best],
-                                                  .exact = runs->exact[best],
+                                                  .least = runs->least[best],
+                                                  .most = runs->most[best],
                                                   .first = first,
                                                   .last = (uint32_t)g->n_nodes};
     g->nodes[at].marker = (uint16_t)g->n_markers;

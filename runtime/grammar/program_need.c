@@ -1,6 +1,6 @@
-/* How many frames the way to the end of a rule takes at least: what PROGRAM_MAX_DEPTH is compared with, and how nodes are found that no
- * text leads out of. A fixpoint over rules, from below; within a rule one pass is enough, because nodes are made before those that go to
- * them, and loops go back to a split whose need is known without the loop. */
+/* How many frames the way to the end of a rule takes at least: what PROGRAM_MAX_DEPTH is compared with, and how nodes
+ * are found that no text leads out of. A fixpoint over rules, from below; within a rule one pass is enough, because
+ * nodes are made before those that go to them, and loops go back to a split whose need is known without the loop. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +9,10 @@
 enum { MAX_WORK = 1 << 26 };
 
 static uint16_t larger(uint16_t a, uint16_t b) { return a > b ? a : b; }
-static uint16_t one_more(uint16_t need) { return need >= PROGRAM_MAX_DEPTH ? PROGRAM_NEED_NEVER : (uint16_t)(need + 1); }
+static uint16_t one_more(uint16_t need)
+{
+    return need >= PROGRAM_MAX_DEPTH ? PROGRAM_NEED_NEVER : (uint16_t)(need + 1);
+}
 
 static uint16_t need_of(const program *g, const program_node *node)
 {
@@ -63,7 +66,8 @@ static bool find_callers(const program_build *b, call_graph *c)
     c->callers = malloc((n_calls + 1) * sizeof *c->callers);
     if (!c->rule_of || !c->heads || !c->callers) return false;
     memset(c->rule_of, 0xFF, (g->n_nodes + 1) * sizeof *c->rule_of);
-    /* Rules may share their first node (a rule that is nothing but another's tail); its need is theirs, so any will do. */
+    /* Rules may share their first node (a rule that is nothing but another's tail); its need is theirs, so any will do.
+     */
     for (size_t r = 0; r < b->n_entries; r++)
         if (b->entries[r] != UINT32_MAX) c->rule_of[b->entries[r]] = (uint32_t)r;
     for (size_t i = 0; i < g->n_nodes; i++)
@@ -73,7 +77,8 @@ static bool find_callers(const program_build *b, call_graph *c)
     for (size_t q = 0; q < b->queue.n; q++) {
         uint32_t rule = b->queue.items[q];
         for (size_t i = from; i < b->ends[rule]; i++)
-            if (g->nodes[i].kind == PROGRAM_KIND_CALL) c->callers[c->heads[c->rule_of[g->nodes[i].a] + 1]++] = (uint32_t)q;
+            if (g->nodes[i].kind == PROGRAM_KIND_CALL)
+                c->callers[c->heads[c->rule_of[g->nodes[i].a] + 1]++] = (uint32_t)q;
         from = b->ends[rule];
     }
     return true;

@@ -48,7 +48,8 @@ static status lower_cat(const lowering *l, uint32_t child, edge left, edge right
     if (end && right == EDGE_INSIDE) return refuse_anchor(l, &nodes[end]);
     if (end) right = EDGE_CLOSED;
     if (child == end) {
-        *out = expr_cat2(l->p, beyond(l, left), left == EDGE_OPEN && right == EDGE_OPEN ? EXPR_EMPTY : beyond(l, right));
+        *out =
+            expr_cat2(l->p, beyond(l, left), left == EDGE_OPEN && right == EDGE_OPEN ? EXPR_EMPTY : beyond(l, right));
         return STATUS_OK;
     }
     expr_list parts = {0};
@@ -99,7 +100,8 @@ static status lower(const lowering *l, uint32_t at, edge left, edge right, expr 
     return STATUS_INTERNAL;
 }
 
-status regex_parse(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, regex *out, status_detail *detail)
+status regex_parse(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, regex *out,
+                   status_detail *detail)
 {
     static const charset_range all[] = {{0, CHARSET_LAST}};
     if (!utf8_valid(text, size)) return status_fail(detail, STATUS_INVALID, "not valid UTF-8");
@@ -124,7 +126,8 @@ status regex_parse(expr_pool *p, const char *text, size_t size, regex_match matc
     return code;
 }
 
-status regex_expr(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, expr *out, status_detail *detail)
+status regex_expr(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, expr *out,
+                  status_detail *detail)
 {
     regex r;
     STATUS_TRY(regex_parse(p, text, size, match, encoding, &r, detail));

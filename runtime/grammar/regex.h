@@ -25,14 +25,17 @@ typedef enum regex_match {
     REGEX_SEARCH, /* some part of it does, unless anchored (JSON Schema's `pattern`) */
 } regex_match;
 
-/* Expressions without rules and automata; all texts that match are those of `whole` for which the conditions hold. STATUS_INVALID names
- * the position and what is not supported there. The pool may break, see expr_pool_check(). */
-status regex_parse(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, regex *out, status_detail *detail);
+/* Expressions without rules and automata; all texts that match are those of `whole` for which the conditions hold.
+ * STATUS_INVALID names the position and what is not supported there. The pool may break, see expr_pool_check(). */
+status regex_parse(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, regex *out,
+                   status_detail *detail);
 
 /* The same as one expression: conditions make an automaton of it. */
-status regex_expr(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, expr *out, status_detail *detail);
+status regex_expr(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, expr *out,
+                  status_detail *detail);
 
-/* For automata: adds the characters that it tells apart; the automaton over a sealed alphabet (NULL: the pool broke). */
+/* For automata: adds the characters that it tells apart; the automaton over a sealed alphabet (NULL: the pool broke).
+ */
 void regex_alphabet(expr_pool *p, dfa_alphabet *a, const regex *r);
 dfa *regex_dfa(expr_pool *p, const dfa_alphabet *a, const regex *r);
 

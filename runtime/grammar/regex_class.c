@@ -7,13 +7,17 @@
 static const charset_range digits[] = {{'0', '9'}};
 static const charset_range word[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 /* White space in ECMA 262 and in Python's `re`; where they differ a character is neither \s nor \S. */
-static const charset_range space[] = {{'\t', '\r'}, {' ', ' '}, {0xA0, 0xA0}, {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029},
+static const charset_range space[] = {{'\t', '\r'},     {' ', ' '},       {0xA0, 0xA0},
+                                      {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029},
                                       {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}};
 static const charset_range doubtful_space[] = {{0x1C, 0x1F}, {0x85, 0x85}, {0xFEFF, 0xFEFF}};
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
-static status out_of_memory(status_detail *detail) { return status_fail(detail, STATUS_INTERNAL, "out of memory while compiling"); }
+static status out_of_memory(status_detail *detail)
+{
+    return status_fail(detail, STATUS_INTERNAL, "out of memory while compiling");
+}
 
 uint32_t regex_class_char(regex_cursor *c)
 {
@@ -107,7 +111,8 @@ status regex_class_escape(regex_cursor *c, charset *out, uint32_t *single, statu
     char letter = regex_class_peek(c);
     bool no_memory = false;
     *single = UINT32_MAX;
-    if (regex_class_ends(c)) return status_fail(detail, STATUS_INVALID, "position %zu: nothing behind the backslash", position);
+    if (regex_class_ends(c))
+        return status_fail(detail, STATUS_INVALID, "position %zu: nothing behind the backslash", position);
     if (add_class(letter, out, &no_memory)) {
         c->at++;
         return no_memory ? out_of_memory(detail) : STATUS_OK;
@@ -148,7 +153,8 @@ static status read_member(regex_cursor *c, charset *out, uint32_t *single, statu
         return regex_class_escape(c, out, single, detail);
     }
     if (regex_class_peek(c) == '[' && c->at + 1 < c->size && c->text[c->at + 1] == ':')
-        return status_fail(detail, STATUS_INVALID, "position %zu: POSIX classes such as [:alpha:] are not supported", c->at);
+        return status_fail(detail, STATUS_INVALID, "position %zu: POSIX classes such as [:alpha:] are not supported",
+                           c->at);
     return add_single(regex_class_char(c), out, single, c->at, detail);
 }
 

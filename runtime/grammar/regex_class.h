@@ -17,8 +17,8 @@ static inline char regex_class_peek(const regex_cursor *c) { return c->at < c->s
 /* The character at the cursor, which moves on. */
 uint32_t regex_class_char(regex_cursor *c);
 
-/* Behind a backslash: adds one character or a class (\d \w \s and their complements) to `out`, which is not sealed. `single` is the
- * character, or UINT32_MAX for a class. STATUS_INVALID, STATUS_INTERNAL (memory). */
+/* Behind a backslash: adds one character or a class (\d \w \s and their complements) to `out`, which is not sealed.
+ * `single` is the character, or UINT32_MAX for a class. STATUS_INVALID, STATUS_INTERNAL (memory). */
 status regex_class_escape(regex_cursor *c, charset *out, uint32_t *single, status_detail *detail);
 
 /* Behind '[': up to and with ']'. `out` is sealed; it may be empty. */

@@ -18,7 +18,7 @@ typedef struct reader {
     status_detail *detail;
 } reader;
 
-#define REFUSE(r, position, format, ...) \
+#define REFUSE(r, position, format, ...)                                                                               \
     status_fail((r)->detail, STATUS_INVALID, "position %zu: " format, (size_t)(position), ##__VA_ARGS__)
 
 static status add_node(reader *r, regex_tree_node node, uint32_t *out)
@@ -210,7 +210,8 @@ static status read_quantifier(reader *r, uint32_t *atom)
     if (least > most) return REFUSE(r, position, "the least number of repetitions is greater than the most");
     if (regex_class_peek(&r->c) == '?') r->c.at++; /* lazy: the same texts */
     if (regex_class_peek(&r->c) == '+') return REFUSE(r, r->c.at, "possessive quantifiers are not supported");
-    regex_tree_node node = {.kind = REGEX_TREE_REPEAT, .position = (uint32_t)position, .child = *atom, .least = least, .most = most};
+    regex_tree_node node = {
+        .kind = REGEX_TREE_REPEAT, .position = (uint32_t)position, .child = *atom, .least = least, .most = most};
     return add_node(r, node, atom);
 }
 
@@ -263,8 +264,8 @@ static status read_alternatives(reader *r, uint32_t *out)
     }
 }
 
-status regex_tree_read(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, regex_tree *out,
-                       status_detail *detail)
+status regex_tree_read(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding,
+                       regex_tree *out, status_detail *detail)
 {
     reader r = {.p = p, .encoding = encoding, .match = match, .c = {text, size, 0}, .t = out, .detail = detail};
     STATUS_TRY(read_alternatives(&r, &out->root));

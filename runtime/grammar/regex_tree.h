@@ -35,8 +35,8 @@ typedef struct regex_tree {
 } regex_tree;
 
 /* `text` is valid UTF-8. The tree starts as {0} and is freed by the caller in any case. */
-status regex_tree_read(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, regex_tree *out,
-                       status_detail *detail);
+status regex_tree_read(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding,
+                       regex_tree *out, status_detail *detail);
 void regex_tree_free(regex_tree *t);
 
 #endif

@@ -1,5 +1,6 @@
-/* A schema becomes one expression. What is referred to, and what has to be merged first, becomes a rule that is compiled later: so schemas
- * may refer to themselves, nothing is compiled twice, and the C stack only grows with the nesting of the JSON text. */
+/* A schema becomes one expression. What is referred to, and what has to be merged first, becomes a rule that is
+ * compiled later: so schemas may refer to themselves, nothing is compiled twice, and the C stack only grows with the
+ * nesting of the JSON text. */
 #include "runtime/grammar/schema.h"
 
 #include <stdlib.h>
@@ -56,7 +57,8 @@ static unsigned types_of(const json_t *flat)
     const char *key;
     json_t *value;
     if (types != SCHEMA_ALL || json_object_get(flat, "enum")) return types;
-    json_object_foreach ((json_t *)flat, key, value) {
+    json_object_foreach((json_t *)flat, key, value)
+    {
         unsigned speaks_of = 0;
         schema_keywords_find(key, &speaks_of);
         spoken_of |= speaks_of == SCHEMA_NUMBER ? SCHEMA_NUMBER | SCHEMA_INTEGER : speaks_of;
@@ -85,7 +87,8 @@ static expr compile_flats(schema *s, const json_t *flats)
     expr_list ways = {0};
     size_t index;
     json_t *flat;
-    json_array_foreach (flats, index, flat) {
+    json_array_foreach(flats, index, flat)
+    {
         if (schema_failed(s)) break;
         expr_list_add(s->p, &ways, compile_flat(s, flat));
     }
@@ -101,11 +104,13 @@ static expr any_of(schema *s, const json_t *of, const char *keyword)
     expr_list ways = {0};
     size_t index;
     json_t *branch;
-    const json_t *branches = strcmp(keyword, "oneOf") == 0 ? schema_disjoint_branches(s, of) : json_object_get(of, keyword);
+    const json_t *branches =
+        strcmp(keyword, "oneOf") == 0 ? schema_disjoint_branches(s, of) : json_object_get(of, keyword);
     if (json_array_size(branches) == 0)
         return schema_path_fail(s, STATUS_INVALID, "'%s' is not a list of schemas", keyword);
     size_t before = schema_path_enter(s, keyword);
-    json_array_foreach (branches, index, branch) {
+    json_array_foreach(branches, index, branch)
+    {
         size_t inside = schema_path_enter_index(s, index);
         expr_list_add(s->p, &ways, schema_compile(s, branch));
         schema_path_leave(s, inside);
@@ -146,7 +151,8 @@ static expr compile_object(schema *s, const json_t *of)
     size_t n = 0;
     if (!schema_keywords_check(s, of)) return EXPR_FAIL;
     if (json_object_get(of, "nullable")) return compile_nullable(s, of);
-    json_object_foreach ((json_t *)of, key, value) {
+    json_object_foreach((json_t *)of, key, value)
+    {
         schema_keyword kind = schema_keywords_find(key, NULL);
         n += kind != SCHEMA_KEYWORD_ANNOTATION;
         if (kind == SCHEMA_KEYWORD_COMPOSED) composed = key;
@@ -219,7 +225,8 @@ status schema_rule(expr_pool *p, const json_t *root, bool compact, uint32_t *out
     schema s = {.p = p, .detail = detail};
     if (!open_schema(&s, root, compact)) schema_path_no_memory(&s);
     expr whole = schema_failed(&s) ? EXPR_FAIL : rule_later(&s, "#", root, "", false);
-    for (size_t i = 0; i < s.n_later && !schema_failed(&s) && expr_pool_check(p, NULL) == STATUS_OK; i++) compile_later(&s, i);
+    for (size_t i = 0; i < s.n_later && !schema_failed(&s) && expr_pool_check(p, NULL) == STATUS_OK; i++)
+        compile_later(&s, i);
     if (!schema_failed(&s)) s.code = expr_pool_check(p, detail);
     if (!schema_failed(&s)) *out = p->nodes[whole].a;
     close_schema(&s);

@@ -12,7 +12,8 @@ static expr item_expr(schema *s, const json_t *item, const char *keyword, size_t
     return e;
 }
 
-/* ", item" from number `from` on: what may follow `from` items, of which there are prefix[0..n) and then any number of `rest`. */
+/* ", item" from number `from` on: what may follow `from` items, of which there are prefix[0..n) and then any number of
+ * `rest`. */
 static expr behind(schema *s, const expr *prefix, size_t n, expr rest, uint32_t least, uint32_t most)
 {
     expr_pool *p = s->p;
@@ -41,7 +42,8 @@ static void read_prefix(schema *s, const json_t *flat, expr_list *out)
     size_t index;
     json_t *item;
     if (prefix && !json_is_array(prefix)) schema_path_fail(s, STATUS_INVALID, "'prefixItems' is not a list of schemas");
-    json_array_foreach (prefix, index, item) {
+    json_array_foreach(prefix, index, item)
+    {
         if (schema_failed(s)) return;
         expr_list_add(s->p, out, item_expr(s, item, "prefixItems", index, true));
     }
@@ -51,8 +53,10 @@ expr schema_array(schema *s, const json_t *flat)
 {
     expr_list prefix = {0};
     const json_t *items = json_object_get(flat, "items"), *unique = json_object_get(flat, "uniqueItems");
-    uint32_t least = schema_keywords_count(s, flat, "minItems", 0), most = schema_keywords_count(s, flat, "maxItems", EXPR_NO_LIMIT);
-    if (json_is_true(unique) && most > 1) return schema_path_fail(s, STATUS_INVALID, "keyword 'uniqueItems' is not supported");
+    uint32_t least = schema_keywords_count(s, flat, "minItems", 0),
+             most = schema_keywords_count(s, flat, "maxItems", EXPR_NO_LIMIT);
+    if (json_is_true(unique) && most > 1)
+        return schema_path_fail(s, STATUS_INVALID, "keyword 'uniqueItems' is not supported");
     read_prefix(s, flat, &prefix);
     expr rest = items ? item_expr(s, items, "items", 0, false) : expr_rule_use(s->p, s->text.value);
     expr all = EXPR_FAIL;
@@ -62,7 +66,8 @@ expr schema_array(schema *s, const json_t *flat)
             expr first = prefix.n ? prefix.items[0] : rest;
             uint32_t others_least = least > 0 ? least - 1 : 0, others_most = most == EXPR_NO_LIMIT ? most : most - 1;
             expr others = prefix.n ? behind(s, prefix.items, prefix.n, rest, least, most)
-                                   : expr_repeat(s->p, expr_cat3(s->p, expr_text(s->p, ","), s->text.space, rest), others_least, others_most);
+                                   : expr_repeat(s->p, expr_cat3(s->p, expr_text(s->p, ","), s->text.space, rest),
+                                                 others_least, others_most);
             some = brackets(s, expr_cat2(s->p, first, others));
         }
         all = least == 0 ? expr_alt2(s->p, expr_text(s->p, "[]"), some) : some;

@@ -25,7 +25,8 @@ static bool values_of(const json_t *of, const json_t **constant, const json_t **
 static bool equal(const json_t *a, const json_t *b)
 {
     decimal x, y;
-    if (json_is_number(a) && json_is_number(b)) return !decimal_read(a, &x) || !decimal_read(b, &y) || decimal_compare(&x, &y) == 0;
+    if (json_is_number(a) && json_is_number(b))
+        return !decimal_read(a, &x) || !decimal_read(b, &y) || decimal_compare(&x, &y) == 0;
     return json_equal(a, b);
 }
 
@@ -36,8 +37,7 @@ static bool may_be(const json_t *value, const view *other)
     if (!(schema_keywords_type_of(value) & other->types)) return false;
     if (!values_of(other->schema, &constant, &list)) return true;
     if (constant) return equal(value, constant);
-    json_array_foreach (list, index, item)
-        if (equal(value, item)) return true;
+    json_array_foreach(list, index, item) if (equal(value, item)) return true;
     return false;
 }
 
@@ -48,9 +48,9 @@ static bool values_disjoint(schema *s, const view *a, const view *b)
     size_t index;
     if (!values_of(a->schema, &constant, &list)) return false;
     if (constant) return !may_be(constant, b);
-    if (!schema_path_work(s, json_array_size(list) * (1 + json_array_size(json_object_get(b->schema, "enum"))))) return false;
-    json_array_foreach (list, index, item)
-        if (may_be(item, b)) return false;
+    if (!schema_path_work(s, json_array_size(list) * (1 + json_array_size(json_object_get(b->schema, "enum")))))
+        return false;
+    json_array_foreach(list, index, item) if (may_be(item, b)) return false;
     return true;
 }
 
@@ -60,8 +60,8 @@ static bool requires(const json_t *of, const char *key)
 {
     size_t index;
     const json_t *name;
-    json_array_foreach (json_object_get(of, "required"), index, name)
-        if (json_is_string(name) && strcmp(json_string_value(name), key) == 0) return true;
+    json_array_foreach(json_object_get(of, "required"), index,
+                       name) if (json_is_string(name) && strcmp(json_string_value(name), key) == 0) return true;
     return false;
 }
 
@@ -71,7 +71,8 @@ static bool property_disjoint(schema *s, const json_t *a, const json_t *b, int d
     const json_t *in_a = json_object_get(a, "properties"), *in_b = json_object_get(b, "properties"), *name;
     bool closed = json_is_false(json_object_get(b, "additionalProperties")) && !json_object_get(b, "patternProperties");
     size_t index;
-    json_array_foreach (json_object_get(a, "required"), index, name) {
+    json_array_foreach(json_object_get(a, "required"), index, name)
+    {
         const char *key = json_string_value(name);
         if (!key) continue;
         const json_t *x = json_object_get(in_a, key), *y = json_object_get(in_b, key);
@@ -86,7 +87,9 @@ static bool below(schema *s, const json_t *a, const json_t *b)
 {
     decimal most, least;
     bool strict_most, strict_least;
-    if (!schema_number_bound(s, a, false, &most, &strict_most) || !schema_number_bound(s, b, true, &least, &strict_least)) return false;
+    if (!schema_number_bound(s, a, false, &most, &strict_most) ||
+        !schema_number_bound(s, b, true, &least, &strict_least))
+        return false;
     int order = decimal_compare(&most, &least);
     return order < 0 || (order == 0 && (strict_most || strict_least));
 }
@@ -123,13 +126,12 @@ static bool parts_disjoint(schema *s, const json_t *a, const json_t *b, int dept
         const json_t *target = schema_ref_find(s, ref);
         if (target && disjoint(s, target, b, depth + 1)) return true;
     }
-    json_array_foreach (json_object_get(a, "allOf"), index, part)
-        if (disjoint(s, part, b, depth + 1)) return true;
+    json_array_foreach(json_object_get(a, "allOf"), index, part) if (disjoint(s, part, b, depth + 1)) return true;
     for (int i = 0; i < 2; i++) {
         const json_t *list = json_object_get(a, ways[i]);
         if (json_array_size(list) == 0) continue;
         bool all = true;
-        json_array_foreach (list, index, part) all = all && disjoint(s, part, b, depth + 1);
+        json_array_foreach(list, index, part) all = all && disjoint(s, part, b, depth + 1);
         if (all) return true;
     }
     return false;
@@ -169,7 +171,8 @@ static json_t *with_property(schema *s, const json_t *branches, const char *name
 {
     json_t *all = schema_path_keep(s, json_array()), *branch;
     size_t index;
-    json_array_foreach (branches, index, branch) {
+    json_array_foreach(branches, index, branch)
+    {
         json_t *both = json_pack("{s:[O,{s:s,s:[s]}]}", "allOf", branch, "type", "object", "required", name);
         if (all && (!both || json_array_append_new(all, both) != 0)) schema_path_no_memory(s);
     }
@@ -188,7 +191,9 @@ const json_t *schema_disjoint_branches(schema *s, const json_t *of)
     s->discriminator = NULL;
     if (!overlap && !schema_failed(s)) return with_property(s, branches, name);
     schema_path_fail(s, STATUS_INVALID,
-                     "'oneOf' is supported only where its branches exclude each other, by type, const, enum, bounds or a required property; "
-                     "branches %zu and %zu may both match (anyOf allows that)", first, second);
+                     "'oneOf' is supported only where its branches exclude each other, by type, const, enum, bounds or "
+                     "a required property; "
+                     "branches %zu and %zu may both match (anyOf allows that)",
+                     first, second);
     return NULL;
 }

@@ -21,18 +21,21 @@ static void refuse_keywords(schema *s, const json_t *flat, unsigned of_type)
 {
     const char *key;
     json_t *value;
-    json_object_foreach ((json_t *)flat, key, value) {
+    json_object_foreach((json_t *)flat, key, value)
+    {
         unsigned types = 0;
         schema_keywords_find(key, &types);
         bool checked = of_type == SCHEMA_NUMBER && strcmp(key, "multipleOf") != 0;
-        if (types == of_type && !checked) schema_path_fail(s, STATUS_INVALID, "'%.60s' beside 'enum' or 'const' is not supported", key);
+        if (types == of_type && !checked)
+            schema_path_fail(s, STATUS_INVALID, "'%.60s' beside 'enum' or 'const' is not supported", key);
     }
 }
 
 static void open_filter(schema *s, const json_t *flat, unsigned types, filter *f)
 {
     *f = (filter){.types = types};
-    for (int side = 0; side < 2; side++) f->has_bound[side] = schema_number_bound(s, flat, side == 0, &f->bound[side], &f->strict[side]);
+    for (int side = 0; side < 2; side++)
+        f->has_bound[side] = schema_number_bound(s, flat, side == 0, &f->bound[side], &f->strict[side]);
     schema_string_rules_read(s, flat, &f->strings);
     if (f->strings.n == 0 || schema_failed(s)) return;
     dfa_alphabet a = {0};
@@ -95,7 +98,8 @@ static void add_text(schema *s, texts *t, const json_t *value)
     bool added = expr_grow(&t->starts, t->n, &t->capacity, sizeof *t->starts);
     if (added) t->starts[t->n++] = t->bytes.size;
     if (added && json_is_string(value)) {
-        added = buffer_append(&t->bytes, "\"", 1) && json_text_escape(&t->bytes, json_string_value(value), json_string_length(value)) &&
+        added = buffer_append(&t->bytes, "\"", 1) &&
+                json_text_escape(&t->bytes, json_string_value(value), json_string_length(value)) &&
                 buffer_append(&t->bytes, "\"", 1);
     } else if (added) {
         added = harmony_json_write(value, &t->bytes);
@@ -124,7 +128,8 @@ expr schema_enum(schema *s, const json_t *flat, unsigned types)
     size_t index;
     json_t *value;
     open_filter(s, flat, types, &f);
-    json_array_foreach (json_object_get(flat, "enum"), index, value) {
+    json_array_foreach(json_object_get(flat, "enum"), index, value)
+    {
         if (schema_failed(s)) break;
         if (!passes(s, flat, &f, value)) continue;
         if (json_is_object(value) || json_is_array(value)) {

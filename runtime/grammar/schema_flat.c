@@ -23,7 +23,7 @@ static void set_values(schema *s, const json_t *from, json_t *flat)
     bool allowed = !values;
     size_t index;
     json_t *value;
-    json_array_foreach (values, index, value) allowed |= json_equal(value, constant);
+    json_array_foreach(values, index, value) allowed |= json_equal(value, constant);
     set(s, flat, "enum", allowed ? json_pack("[O]", constant) : json_array());
 }
 
@@ -35,7 +35,8 @@ static void set_items(schema *s, const json_t *from, json_t *flat)
         if (items) set(s, flat, "items", json_incref(items));
         return;
     }
-    if (json_object_get(from, "prefixItems")) schema_path_fail(s, STATUS_INVALID, "'items' is a list beside 'prefixItems'");
+    if (json_object_get(from, "prefixItems"))
+        schema_path_fail(s, STATUS_INVALID, "'items' is a list beside 'prefixItems'");
     set(s, flat, "prefixItems", json_incref(items));
     if (rest) set(s, flat, "items", json_incref(rest));
 }
@@ -60,7 +61,8 @@ json_t *schema_flat_plain(schema *s, const json_t *of)
     set_texts(s, of, "format", flat);
     const char *key;
     json_t *value;
-    json_object_foreach ((json_t *)of, key, value) {
+    json_object_foreach((json_t *)of, key, value)
+    {
         if (schema_keywords_find(key, NULL) != SCHEMA_KEYWORD_PLAIN) continue;
         size_t i = 0;
         while (i < sizeof done / sizeof *done && strcmp(done[i], key) != 0) i++;
@@ -77,8 +79,10 @@ static json_t *cross(schema *s, const json_t *a, const json_t *b)
     json_t *all = schema_path_keep(s, json_array()), *x, *y;
     size_t i, j;
     if (!all || !a || !b) return NULL;
-    json_array_foreach (a, i, x) {
-        json_array_foreach (b, j, y) {
+    json_array_foreach(a, i, x)
+    {
+        json_array_foreach(b, j, y)
+        {
             json_t *both = schema_merge(s, x, y);
             if (!both) return NULL;
             if (json_is_null(both)) {
@@ -87,7 +91,8 @@ static json_t *cross(schema *s, const json_t *a, const json_t *b)
             }
             if (json_array_append_new(all, both) != 0) schema_path_no_memory(s);
             if (json_array_size(all) > SCHEMA_MAX_BRANCHES)
-                schema_path_fail(s, STATUS_INVALID, "anyOf, oneOf and what stands beside them multiply to more than %d schemas",
+                schema_path_fail(s, STATUS_INVALID,
+                                 "anyOf, oneOf and what stands beside them multiply to more than %d schemas",
                                  SCHEMA_MAX_BRANCHES);
             if (schema_failed(s)) return NULL;
         }
@@ -104,7 +109,7 @@ static json_t *flat_reference(schema *s, const json_t *ref)
     if (!buffer_append_text(&s->path, json_string_value(ref) + 1)) schema_path_no_memory(s);
     json_t *flats = NULL;
     if (++s->depth > SCHEMA_MAX_DEPTH) {
-        schema_path_fail(s, STATUS_INVALID, "'$ref' refers to itself, or schemas are nested more than %d deep", SCHEMA_MAX_DEPTH);
+        schema_path_fail(s, STATUS_INVALID, "'$ref' refers to itself");
     } else {
         flats = schema_flat(s, target);
     }
@@ -123,7 +128,8 @@ static json_t *flat_list(schema *s, const json_t *flats, const char *keyword, co
     json_t *item;
     if (json_array_size(list) == 0) schema_path_fail(s, STATUS_INVALID, "'%s' is not a list of schemas", keyword);
     size_t before = schema_path_enter(s, keyword);
-    json_array_foreach (list, index, item) {
+    json_array_foreach(list, index, item)
+    {
         if (schema_failed(s)) break;
         size_t inside = schema_path_enter_index(s, index);
         json_t *of_item = schema_flat(s, item);
@@ -146,7 +152,8 @@ static json_t *flat_nullable(schema *s, const json_t *of)
     bool nullable = json_is_true(json_object_get(of, "nullable"));
     json_object_del(rest, "nullable");
     json_t *flats = schema_flat(s, rest);
-    if (flats && nullable && json_array_append_new(flats, json_pack("{s:i}", "type", SCHEMA_NULL)) != 0) schema_path_no_memory(s);
+    if (flats && nullable && json_array_append_new(flats, json_pack("{s:i}", "type", SCHEMA_NULL)) != 0)
+        schema_path_no_memory(s);
     return schema_failed(s) ? NULL : flats;
 }
 
@@ -158,7 +165,8 @@ static json_t *flat_object(schema *s, const json_t *of)
     json_t *flats = plain ? schema_path_keep(s, json_pack("[O]", plain)) : NULL;
     const char *key;
     json_t *value;
-    json_object_foreach ((json_t *)of, key, value) {
+    json_object_foreach((json_t *)of, key, value)
+    {
         if (!flats || schema_keywords_find(key, NULL) != SCHEMA_KEYWORD_COMPOSED) continue;
         if (strcmp(key, "$ref") == 0) {
             flats = cross(s, flats, flat_reference(s, value));

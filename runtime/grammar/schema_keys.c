@@ -16,10 +16,10 @@ typedef struct reader {
     regex *regexes;   /* [n_patterns] */
     dfa **matches;    /* [n_patterns] */
     size_t n_patterns;
-    bool has_names;              /* propertyNames is there ... */
-    const json_t *listed_names;  /* ... and lists them, or NULL */
-    schema_string_rules names;   /* ... and says what they look like */
-    dfa *allowed;                /* by `names`; NULL: all */
+    bool has_names;             /* propertyNames is there ... */
+    const json_t *listed_names; /* ... and lists them, or NULL */
+    schema_string_rules names;  /* ... and says what they look like */
+    dfa *allowed;               /* by `names`; NULL: all */
     dfa_alphabet alphabet;
 } reader;
 
@@ -28,7 +28,8 @@ typedef struct reader {
 static json_t *member_object(schema *s, const json_t *flat, const char *keyword)
 {
     json_t *object = json_object_get(flat, keyword);
-    if (object && !json_is_object(object)) schema_path_fail(s, STATUS_INVALID, "'%s' is not an object of schemas", keyword);
+    if (object && !json_is_object(object))
+        schema_path_fail(s, STATUS_INVALID, "'%s' is not an object of schemas", keyword);
     return json_is_object(object) ? object : NULL;
 }
 
@@ -49,14 +50,17 @@ static void read_names(reader *r)
     const json_t *required = json_object_get(r->flat, "required");
     const char *name;
     size_t index;
-    if (required && !json_is_array(required)) schema_path_fail(r->s, STATUS_INVALID, "'required' is not a list of names");
-    json_object_foreach (properties, name, value) {
+    if (required && !json_is_array(required))
+        schema_path_fail(r->s, STATUS_INVALID, "'required' is not a list of names");
+    json_object_foreach(properties, name, value)
+    {
         if (json_object_set_new(places, name, json_integer((json_int_t)r->out->n)) != 0) schema_path_no_memory(r->s);
         add_key(r, name, true);
     }
     for (int list = 0; list < 2; list++) {
         const json_t *names = list ? r->listed_names : required;
-        json_array_foreach (names, index, value) {
+        json_array_foreach(names, index, value)
+        {
             if (schema_failed(r->s)) break;
             if (!json_is_string(value)) {
                 if (!list) schema_path_fail(r->s, STATUS_INVALID, "'required' is not a list of names");
@@ -65,7 +69,8 @@ static void read_names(reader *r)
             name = json_string_value(value);
             place = json_object_get(places, name);
             if (!place) {
-                if (json_object_set_new(places, name, json_integer((json_int_t)r->out->n)) != 0) schema_path_no_memory(r->s);
+                if (json_object_set_new(places, name, json_integer((json_int_t)r->out->n)) != 0)
+                    schema_path_no_memory(r->s);
                 add_key(r, name, false);
                 if (r->out->n) r->out->keys[r->out->n - 1].required = !list;
             } else if (!list) {
@@ -106,10 +111,12 @@ static void read_patterns(reader *r)
         schema_path_no_memory(r->s);
         return;
     }
-    json_object_foreach (r->patterns, pattern, value) {
+    json_object_foreach(r->patterns, pattern, value)
+    {
         status_detail why;
         if (schema_failed(r->s)) return;
-        status code = regex_parse(r->s->p, pattern, strlen(pattern), REGEX_SEARCH, EXPR_JSON, &r->regexes[r->n_patterns], &why);
+        status code =
+            regex_parse(r->s->p, pattern, strlen(pattern), REGEX_SEARCH, EXPR_JSON, &r->regexes[r->n_patterns], &why);
         if (code != STATUS_OK) {
             schema_path_fail(r->s, code, "'patternProperties': '%.80s': %.300s", pattern, why.text);
             return;
@@ -124,10 +131,12 @@ static bool has_rules(const reader *r) { return r->names.n || r->names.least || 
 static void build_automata(reader *r)
 {
     expr_pool *p = r->s->p;
-    for (size_t i = 0; i < r->out->n; i++) dfa_alphabet_add_text(p, &r->alphabet, r->out->keys[i].name, strlen(r->out->keys[i].name));
+    for (size_t i = 0; i < r->out->n; i++)
+        dfa_alphabet_add_text(p, &r->alphabet, r->out->keys[i].name, strlen(r->out->keys[i].name));
     if (r->has_names) schema_string_alphabet(r->s, &r->alphabet, &r->names);
     dfa_alphabet_seal(p, &r->alphabet);
-    for (size_t i = 0; i < r->n_patterns && !schema_failed(r->s); i++) r->matches[i] = regex_dfa(p, &r->alphabet, &r->regexes[i]);
+    for (size_t i = 0; i < r->n_patterns && !schema_failed(r->s); i++)
+        r->matches[i] = regex_dfa(p, &r->alphabet, &r->regexes[i]);
     if (r->has_names && !r->listed_names && has_rules(r)) r->allowed = schema_string_dfa(r->s, &r->alphabet, &r->names);
 }
 
@@ -139,8 +148,8 @@ static bool name_allowed(const reader *r, const char *name)
     const json_t *listed;
     if (!r->has_names) return true;
     if (!r->listed_names) return !r->allowed || dfa_accepts(r->allowed, name, strlen(name));
-    json_array_foreach (r->listed_names, index, listed)
-        if (json_is_string(listed) && strcmp(json_string_value(listed), name) == 0) return true;
+    json_array_foreach(r->listed_names, index,
+                       listed) if (json_is_string(listed) && strcmp(json_string_value(listed), name) == 0) return true;
     return false;
 }
 
@@ -152,7 +161,8 @@ static void set_value(reader *r, schema_key *key)
     const char *pattern;
     json_t *of_pattern;
     size_t i = 0;
-    json_object_foreach (r->patterns, pattern, of_pattern) {
+    json_object_foreach(r->patterns, pattern, of_pattern)
+    {
         const dfa *match = i < r->n_patterns ? r->matches[i++] : NULL;
         if (!match || !dfa_accepts(match, key->name, strlen(key->name))) continue;
         json_t *both = schema_merge_both(r->s, value, of_pattern);
@@ -180,7 +190,8 @@ static dfa *other_names(reader *r)
         schema_path_no_memory(r->s);
         return NULL;
     }
-    for (size_t i = 0; i < keys->n; i++) items[i] = (expr_strings_item){keys->keys[i].name, strlen(keys->keys[i].name), EXPR_EMPTY};
+    for (size_t i = 0; i < keys->n; i++)
+        items[i] = (expr_strings_item){keys->keys[i].name, strlen(keys->keys[i].name), EXPR_EMPTY};
     expr names = expr_strings_flat(p, items, keys->n);
     free(items);
     dfa *others = dfa_complement(p, dfa_subset(p, &r->alphabet, names));
@@ -207,7 +218,8 @@ static dfa *names_of_pattern(reader *r, size_t i, const dfa *others)
     for (size_t j = 0; j < i && own; j++) {
         dfa *both = dfa_product(p, dfa_copy(p, own), dfa_copy(p, r->matches[j]));
         if (both && !dfa_is_empty(both))
-            schema_path_fail(r->s, STATUS_INVALID, "'patternProperties': patterns that may match the same name are not supported");
+            schema_path_fail(r->s, STATUS_INVALID,
+                             "'patternProperties': patterns that may match the same name are not supported");
         dfa_free(both);
     }
     return own;
@@ -226,7 +238,8 @@ static void read_classes(reader *r)
     size_t i = 0;
     const char *pattern;
     json_t *value;
-    json_object_foreach (r->patterns, pattern, value) {
+    json_object_foreach(r->patterns, pattern, value)
+    {
         if (schema_failed(r->s) || i >= r->n_patterns) break;
         add_class(r, expr_dfa(p, names_of_pattern(r, i, others), EXPR_JSON), value, pattern);
         left = dfa_product(p, left, dfa_complement(p, dfa_copy(p, r->matches[i++])));
@@ -244,7 +257,11 @@ static void read_classes(reader *r)
 void schema_keys_read(schema *s, const json_t *flat, schema_keys *out)
 {
     *out = (schema_keys){0};
-    reader r = {.s = s, .out = out, .flat = flat, .rest = json_object_get(flat, "additionalProperties"), .names.most = EXPR_NO_LIMIT};
+    reader r = {.s = s,
+                .out = out,
+                .flat = flat,
+                .rest = json_object_get(flat, "additionalProperties"),
+                .names.most = EXPR_NO_LIMIT};
     r.patterns = member_object(s, flat, "patternProperties");
     if (r.rest && !json_is_object(r.rest) && !json_is_boolean(r.rest))
         schema_path_fail(s, STATUS_INVALID, "'additionalProperties' is not a schema");
@@ -253,7 +270,8 @@ void schema_keys_read(schema *s, const json_t *flat, schema_keys *out)
     if (!schema_failed(s)) read_patterns(&r);
     bool automata = r.n_patterns || r.has_names || !json_is_false(r.rest);
     if (!schema_failed(s) && automata) build_automata(&r);
-    for (size_t i = 0; i < out->n && !schema_failed(s) && expr_pool_check(s->p, NULL) == STATUS_OK; i++) set_value(&r, &out->keys[i]);
+    for (size_t i = 0; i < out->n && !schema_failed(s) && expr_pool_check(s->p, NULL) == STATUS_OK; i++)
+        set_value(&r, &out->keys[i]);
     if (!schema_failed(s) && expr_pool_check(s->p, NULL) == STATUS_OK) read_classes(&r);
     for (size_t i = 0; i < r.n_patterns; i++) dfa_free(r.matches[i]);
     free(r.regexes);

@@ -7,15 +7,15 @@
 /* A property with a name of its own: listed, or required. */
 typedef struct schema_key {
     const char *name;
-    bool listed;  /* in `properties`; otherwise only required */
+    bool listed; /* in `properties`; otherwise only required */
     bool required;
     json_t *value; /* a reference of ours; NULL: any value. Everything that speaks of the name, merged */
 } schema_key;
 
 /* Other names: those of a pattern, or all the rest. */
 typedef struct schema_key_class {
-    expr name; /* the literal, quotes included */
-    json_t *value; /* borrowed; NULL: any value */
+    expr name;           /* the literal, quotes included */
+    json_t *value;       /* borrowed; NULL: any value */
     const char *pattern; /* NULL: the rest */
 } schema_key_class;
 

@@ -63,8 +63,10 @@ static const struct {
     const char *name;
     unsigned bits;
 } types[] = {
-    {"null", SCHEMA_NULL},     {"boolean", SCHEMA_BOOLEAN}, {"integer", SCHEMA_INTEGER}, {"number", SCHEMA_NUMBER | SCHEMA_INTEGER},
-    {"string", SCHEMA_STRING}, {"array", SCHEMA_ARRAY},     {"object", SCHEMA_OBJECT},
+    {"null", SCHEMA_NULL},       {"boolean", SCHEMA_BOOLEAN},
+    {"integer", SCHEMA_INTEGER}, {"number", SCHEMA_NUMBER | SCHEMA_INTEGER},
+    {"string", SCHEMA_STRING},   {"array", SCHEMA_ARRAY},
+    {"object", SCHEMA_OBJECT},
 };
 
 schema_keyword schema_keywords_find(const char *name, unsigned *speaks_of)
@@ -81,9 +83,9 @@ bool schema_keywords_check(schema *s, const json_t *schema_object)
 {
     const char *key;
     json_t *value;
-    json_object_foreach ((json_t *)schema_object, key, value)
-        if (schema_keywords_find(key, NULL) == SCHEMA_KEYWORD_UNKNOWN)
-            schema_path_fail(s, STATUS_INVALID, "keyword '%.100s' is not supported", key);
+    json_object_foreach((json_t *)schema_object, key,
+                        value) if (schema_keywords_find(key, NULL) == SCHEMA_KEYWORD_UNKNOWN)
+        schema_path_fail(s, STATUS_INVALID, "keyword '%.100s' is not supported", key);
     return !schema_failed(s);
 }
 
@@ -103,7 +105,8 @@ unsigned schema_keywords_types(schema *s, const json_t *type)
     if (!json_is_array(type)) {
         all = type_bits(type);
     } else {
-        json_array_foreach (type, index, name) {
+        json_array_foreach(type, index, name)
+        {
             if (!(one = type_bits(name))) {
                 all = 0;
                 break;
@@ -112,7 +115,9 @@ unsigned schema_keywords_types(schema *s, const json_t *type)
         }
     }
     if (all == 0)
-        schema_path_fail(s, STATUS_INVALID, "'type' is not one of null, boolean, integer, number, string, array, object or a list of them");
+        schema_path_fail(
+            s, STATUS_INVALID,
+            "'type' is not one of null, boolean, integer, number, string, array, object or a list of them");
     return all;
 }
 

@@ -10,7 +10,9 @@ static void set(schema *s, json_t *object, const char *key, json_t *value)
 
 static void refuse(schema *s, const char *keyword)
 {
-    schema_path_fail(s, STATUS_INVALID, "'%s' in schemas that have to be merged (allOf, or beside $ref, anyOf, oneOf) is not supported", keyword);
+    schema_path_fail(s, STATUS_INVALID,
+                     "'%s' in schemas that have to be merged (allOf, or beside $ref, anyOf, oneOf) is not supported",
+                     keyword);
 }
 
 json_t *schema_merge_both(schema *s, json_t *a, json_t *b)
@@ -18,7 +20,13 @@ json_t *schema_merge_both(schema *s, json_t *a, json_t *b)
     if (!a || json_is_true(a)) return b ? json_incref(b) : json_true();
     if (!b || json_is_true(b)) return json_incref(a);
     if (json_is_false(a) || json_is_false(b)) return json_false();
-    json_t *both = a == b ? json_incref(a) : json_pack("{s:[O,O]}", "allOf", a, b);
+    if (a == b) return json_incref(a);
+    /* What was merged before gets one part more: many schemas make a long list, not a deep one. */
+    json_t *parts = json_object_size(a) == 1 ? json_object_get(a, "allOf") : NULL;
+    schema_path_work(s, 8 * json_array_size(parts));
+    parts = json_is_array(parts) ? json_copy(parts) : json_pack("[O]", a);
+    json_t *both = parts && json_array_append(parts, b) == 0 ? json_pack("{s:O}", "allOf", parts) : NULL;
+    json_decref(parts);
     if (!both) schema_path_no_memory(s);
     return both;
 }
@@ -28,7 +36,8 @@ json_t *schema_merge_both(schema *s, json_t *a, json_t *b)
 static bool same_value(const json_t *a, const json_t *b)
 {
     decimal x, y;
-    if (json_is_number(a) && json_is_number(b)) return decimal_read(a, &x) && decimal_read(b, &y) && decimal_compare(&x, &y) == 0;
+    if (json_is_number(a) && json_is_number(b))
+        return decimal_read(a, &x) && decimal_read(b, &y) && decimal_compare(&x, &y) == 0;
     return json_equal(a, b);
 }
 
@@ -41,9 +50,10 @@ static void merge_lists(schema *s, json_t *a, json_t *b, const char *key, bool c
         json_decref(list);
         return;
     }
-    json_array_foreach (b, i, y) {
+    json_array_foreach(b, i, y)
+    {
         bool found = false;
-        json_array_foreach (a, j, x) found |= same_value(x, y);
+        json_array_foreach(a, j, x) found |= same_value(x, y);
         if (found == common && json_array_append(list, y) != 0) schema_path_no_memory(s);
     }
     set(s, out, key, list);
@@ -74,12 +84,13 @@ static void merge_object_keywords(schema *s, const json_t *a, const json_t *b, j
     }
     schema_path_work(s, 16 * (json_object_size(in_a) + json_object_size(in_b)));
     json_t *properties = json_object();
-    json_object_foreach (in_a, key, value) {
+    json_object_foreach(in_a, key, value)
+    {
         json_t *other = json_object_get(in_b, key);
         set(s, properties, key, schema_merge_both(s, value, other ? other : rest_of(b)));
     }
-    json_object_foreach (in_b, key, value)
-        if (!json_object_get(in_a, key)) set(s, properties, key, schema_merge_both(s, rest_of(a), value));
+    json_object_foreach(in_b, key, value) if (!json_object_get(in_a, key))
+        set(s, properties, key, schema_merge_both(s, rest_of(a), value));
     if (in_a || in_b) {
         set(s, out, "properties", properties);
     } else {
@@ -98,11 +109,13 @@ static json_t *item_of(const json_t *of, size_t index)
 
 static void merge_array_keywords(schema *s, const json_t *a, const json_t *b, json_t *out)
 {
-    size_t in_a = json_array_size(json_object_get(a, "prefixItems")), in_b = json_array_size(json_object_get(b, "prefixItems"));
+    size_t in_a = json_array_size(json_object_get(a, "prefixItems")),
+           in_b = json_array_size(json_object_get(b, "prefixItems"));
     size_t n = in_a > in_b ? in_a : in_b;
     json_t *prefix = n ? json_array() : NULL;
     for (size_t i = 0; i < n; i++)
-        if (json_array_append_new(prefix, schema_merge_both(s, item_of(a, i), item_of(b, i))) != 0) schema_path_no_memory(s);
+        if (json_array_append_new(prefix, schema_merge_both(s, item_of(a, i), item_of(b, i))) != 0)
+            schema_path_no_memory(s);
     if (prefix) set(s, out, "prefixItems", prefix);
     json_t *x = json_object_get(a, "items"), *y = json_object_get(b, "items");
     if (x || y) set(s, out, "items", schema_merge_both(s, x, y));
@@ -110,7 +123,17 @@ static void merge_array_keywords(schema *s, const json_t *a, const json_t *b, js
 
 /* ---- all --------------------------------------------------------------------------------------------------------- */
 
-typedef enum rule { RULE_TYPE, RULE_COMMON, RULE_ALL, RULE_LARGER, RULE_SMALLER, RULE_EITHER, RULE_SCHEMA, RULE_SAME, RULE_APART } rule;
+typedef enum rule {
+    RULE_TYPE,
+    RULE_COMMON,
+    RULE_ALL,
+    RULE_LARGER,
+    RULE_SMALLER,
+    RULE_EITHER,
+    RULE_SCHEMA,
+    RULE_SAME,
+    RULE_APART
+} rule;
 
 static const struct {
     const char *key;
@@ -153,7 +176,7 @@ static void merge_key(schema *s, const char *key, rule how, json_t *x, json_t *y
     case RULE_COMMON:
     case RULE_ALL:
         if (json_is_array(x) && json_is_array(y)) {
-            merge_lists(s, x, y, key, how == RULE_COMMON, out);
+            merge_lists(s, how == RULE_COMMON ? y : x, how == RULE_COMMON ? x : y, key, how == RULE_COMMON, out);
         } else {
             schema_path_fail(s, STATUS_INVALID, "'%s' is not a list", key);
         }
@@ -179,7 +202,8 @@ json_t *schema_merge(schema *s, const json_t *a, const json_t *b)
     }
     schema_path_work(s, 64);
     for (size_t i = 0; i < sizeof rules / sizeof *rules && !schema_failed(s); i++)
-        merge_key(s, rules[i].key, rules[i].rule, json_object_get(a, rules[i].key), json_object_get(b, rules[i].key), out);
+        merge_key(s, rules[i].key, rules[i].rule, json_object_get(a, rules[i].key), json_object_get(b, rules[i].key),
+                  out);
     if (!schema_failed(s)) merge_object_keywords(s, a, b, out);
     if (!schema_failed(s)) merge_array_keywords(s, a, b, out);
     const json_t *values = json_object_get(out, "enum");

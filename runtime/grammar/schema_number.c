@@ -54,14 +54,16 @@ static void read_multiple(schema *s, const json_t *flat, shape *out)
         return;
     }
     size_t places = strlen(m.fraction);
-    bool power = strcmp(m.whole, "0") == 0 && places <= MAX_PLACES && strspn(m.fraction, "0") == places - 1 && m.fraction[places - 1] == '1';
+    bool power = strcmp(m.whole, "0") == 0 && places <= MAX_PLACES && strspn(m.fraction, "0") == places - 1 &&
+                 m.fraction[places - 1] == '1';
     if (power) {
         if ((int)places < out->places) out->places = (int)places; /* every integer is a multiple */
     } else if (decimal_is_integer(&m) && json_number_value(value) <= MAX_MULTIPLE) {
         out->integer = true;
         out->multiple = (uint32_t)json_number_value(value);
     } else {
-        schema_path_fail(s, STATUS_INVALID, "'multipleOf' is supported for integers up to %d and for 0.1, 0.01, ... only", MAX_MULTIPLE);
+        schema_path_fail(s, STATUS_INVALID,
+                         "'multipleOf' is supported for integers up to %d and for 0.1, 0.01, ... only", MAX_MULTIPLE);
     }
 }
 
@@ -71,21 +73,29 @@ static void read_formats(schema *s, const json_t *flat, shape *out)
     static const struct {
         const char *name;
         json_int_t least, most;
-    } formats[] = {{"int32", INT32_MIN, INT32_MAX}, {"int64", INT64_MIN, INT64_MAX}, {"uint32", 0, UINT32_MAX}, {"float", 0, 0}, {"double", 0, 0}};
+    } formats[] = {{"int32", INT32_MIN, INT32_MAX},
+                   {"int64", INT64_MIN, INT64_MAX},
+                   {"uint32", 0, UINT32_MAX},
+                   {"float", 0, 0},
+                   {"double", 0, 0}};
     size_t index;
     json_t *format;
-    json_array_foreach (json_object_get(flat, "format"), index, format) {
+    json_array_foreach(json_object_get(flat, "format"), index, format)
+    {
         size_t i = 0;
         while (i < 5 && strcmp(formats[i].name, json_string_value(format)) != 0) i++;
         if (i == 5) {
             unsigned types = (unsigned)json_integer_value(json_object_get(flat, "type"));
-            if (!(types & SCHEMA_STRING)) schema_path_fail(s, STATUS_INVALID, "format '%.60s' is not supported for numbers", json_string_value(format));
+            if (!(types & SCHEMA_STRING))
+                schema_path_fail(s, STATUS_INVALID, "format '%.60s' is not supported for numbers",
+                                 json_string_value(format));
             continue;
         }
         for (int side = 0; side < 2 && formats[i].least < formats[i].most; side++) {
             json_t *value = json_integer(side ? formats[i].most : formats[i].least);
             decimal d;
-            if (value && decimal_read(value, &d) && (!out->has[side] || (decimal_compare(&d, &out->bound[side]) < 0) == (side == 1))) {
+            if (value && decimal_read(value, &d) &&
+                (!out->has[side] || (decimal_compare(&d, &out->bound[side]) < 0) == (side == 1))) {
                 out->bound[side] = d;
                 out->strict[side] = false;
                 out->has[side] = true;
@@ -111,7 +121,8 @@ static shape read_shape(schema *s, const json_t *flat, bool integer)
             /* So that no allowed number rounds to the bound itself. */
             int whole = (int)strlen(out.bound[side].whole), fraction = (int)strlen(out.bound[side].fraction);
             if (whole + fraction > EXACT_DIGITS)
-                schema_path_fail(s, STATUS_INVALID, "exclusive bounds of more than %d digits are not supported", EXACT_DIGITS);
+                schema_path_fail(s, STATUS_INVALID, "exclusive bounds of more than %d digits are not supported",
+                                 EXACT_DIGITS);
             if (EXACT_DIGITS - whole < out.places) out.places = EXACT_DIGITS - whole;
         }
     }
@@ -122,9 +133,11 @@ static shape read_shape(schema *s, const json_t *flat, bool integer)
 
 static bool write_syntax(const shape *of, buffer *out)
 {
-    size_t digits = JSON_TEXT_DIGITS;
+    size_t digits = JSON_TEXT_DIGITS, longest = 0;
     for (int side = 0; side < 2; side++)
-        if (of->has[side] && strlen(of->bound[side].whole) >= digits) digits = strlen(of->bound[side].whole) + 1;
+        if (of->has[side] && strlen(of->bound[side].whole) > longest) longest = strlen(of->bound[side].whole);
+    if (of->has[0] && of->has[1]) digits = longest; /* no number between them has more */
+    if (longest >= digits) digits = longest + !(of->has[0] && of->has[1]);
     if (of->multiple > 1) digits = EXACT_DIGITS; /* each digit is as many states as the multiple */
     if (of->integer) return buffer_printf(out, "0|-?[1-9][0-9]{0,%zu}", digits - 1);
     if (!buffer_printf(out, "-?(?:0|[1-9][0-9]{0,%zu})", digits - 1)) return false;
@@ -158,7 +171,8 @@ static expr bounded(schema *s, const shape *of, buffer texts[3], int n)
     }
     if (!schema_failed(s)) {
         dfa_alphabet_seal(s->p, &a);
-        for (int i = 0; i < n; i++) all = i ? dfa_product(s->p, all, regex_dfa(s->p, &a, &parts[i])) : regex_dfa(s->p, &a, &parts[i]);
+        for (int i = 0; i < n; i++)
+            all = i ? dfa_product(s->p, all, regex_dfa(s->p, &a, &parts[i])) : regex_dfa(s->p, &a, &parts[i]);
         if (of->multiple > 1) all = dfa_product(s->p, all, multiples(s->p, &a, of->multiple));
     }
     dfa_alphabet_free(&a);
@@ -171,14 +185,16 @@ static expr remembered(schema *s, const shape *of, buffer texts[3], int n)
 {
     buffer key = {0};
     bool written = buffer_printf(&key, "%u ", (unsigned)of->multiple);
-    for (int i = 0; i < n; i++) written = written && buffer_append(&key, texts[i].data, texts[i].size) && buffer_append_text(&key, " & ");
+    for (int i = 0; i < n; i++)
+        written = written && buffer_append(&key, texts[i].data, texts[i].size) && buffer_append_text(&key, " & ");
     if (!written) {
         buffer_free(&key);
         return schema_path_no_memory(s);
     }
     json_t *known = json_object_get(s->rules, key.data);
     expr e = known ? expr_rule_use(s->p, (uint32_t)json_integer_value(known)) : bounded(s, of, texts, n);
-    if (!known && s->p->nodes[e].kind == EXPR_KIND_RULE && json_object_set_new(s->rules, key.data, json_integer(s->p->nodes[e].a)) != 0)
+    if (!known && s->p->nodes[e].kind == EXPR_KIND_RULE &&
+        json_object_set_new(s->rules, key.data, json_integer(s->p->nodes[e].a)) != 0)
         schema_path_no_memory(s);
     buffer_free(&key);
     return e;

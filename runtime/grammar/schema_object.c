@@ -7,10 +7,10 @@
 typedef struct writer {
     schema *s;
     const schema_keys *keys;
-    expr *members; /* [n] "name": value */
-    expr extra;    /* one member with another name; EXPR_FAIL: there is none */
+    expr *members;        /* [n] "name": value */
+    expr extra;           /* one member with another name; EXPR_FAIL: there is none */
     uint32_t least, most; /* properties */
-    uint32_t cap;  /* counts stop here */
+    uint32_t cap;         /* counts stop here */
 } writer;
 
 /* ---- members ----------------------------------------------------------------------------------------------------- */
@@ -20,7 +20,10 @@ static expr member(schema *s, expr name, expr value)
     return expr_cat(s->p, (expr[]){name, expr_text(s->p, ":"), s->text.space, value}, 4);
 }
 
-static expr value_of(schema *s, const json_t *of) { return of ? schema_shared(s, of) : expr_rule_use(s->p, s->text.value); }
+static expr value_of(schema *s, const json_t *of)
+{
+    return of ? schema_shared(s, of) : expr_rule_use(s->p, s->text.value);
+}
 
 static expr key_member(schema *s, const schema_key *key)
 {
@@ -69,7 +72,8 @@ static expr tail(const writer *w, uint32_t count)
     uint32_t least = w->least > count ? w->least - count : 0;
     uint32_t most = w->most == EXPR_NO_LIMIT ? EXPR_NO_LIMIT : w->most - count;
     expr close = expr_cat2(p, w->s->text.space, expr_text(p, "}"));
-    /* Other names may repeat, and a name that comes twice counts once: they can stand for one of the least number only. */
+    /* Other names may repeat, and a name that comes twice counts once: they can stand for one of the least number only.
+     */
     if (least > 1 || count > w->most) return EXPR_FAIL;
     expr next = expr_cat2(p, separator(w, 1), w->extra);
     if (count > 0) return expr_cat2(p, expr_repeat(p, next, least, most), close);
@@ -123,13 +127,16 @@ static void set_cap(writer *w)
     if (w->least <= required) w->least = 0;
     if (!has_extra && w->most >= possible) w->most = EXPR_NO_LIMIT;
     if (w->least > possible + has_extra)
-        schema_path_fail(w->s, STATUS_INVALID, "'minProperties' above the number of listed properties plus one is not supported");
-    /* Without bounds only the first is told from the others, for the comma. No more than all listed ones need counting. */
+        schema_path_fail(w->s, STATUS_INVALID,
+                         "'minProperties' above the number of listed properties plus one is not supported");
+    /* Without bounds only the first is told from the others, for the comma. No more than all listed ones need counting.
+     */
     w->cap = w->most != EXPR_NO_LIMIT ? w->most : w->least;
     if (w->cap > w->keys->n) w->cap = (uint32_t)w->keys->n;
     if (w->cap == 0) w->cap = 1;
     if (w->cap > 1 && (size_t)w->cap * (w->keys->n + 1) > SCHEMA_MAX_STATES)
-        schema_path_fail(w->s, STATUS_INVALID, "'minProperties' or 'maxProperties' with so many properties is not supported");
+        schema_path_fail(w->s, STATUS_INVALID,
+                         "'minProperties' or 'maxProperties' with so many properties is not supported");
 }
 
 expr schema_object(schema *s, const json_t *flat)

@@ -26,7 +26,8 @@ static size_t enter(schema *s, const char *step, size_t size)
 {
     size_t before = s->path.size;
     if (++s->depth > SCHEMA_MAX_DEPTH)
-        schema_path_fail(s, STATUS_INVALID, "schemas are nested more than %d deep", SCHEMA_MAX_DEPTH);
+        schema_path_fail(s, STATUS_INVALID, "schemas are nested too deep (a path of more than %d steps)",
+                         SCHEMA_MAX_DEPTH);
     bool added = buffer_append(&s->path, "/", 1);
     for (size_t i = 0; i < size && added; i++) {
         const char *escaped = step[i] == '~' ? "~0" : step[i] == '/' ? "~1" : NULL;

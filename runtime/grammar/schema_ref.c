@@ -47,7 +47,8 @@ const json_t *schema_ref_find(schema *s, const json_t *ref)
         return NULL;
     }
     if (text[0] != '#' || (text[1] && text[1] != '/')) {
-        schema_path_fail(s, STATUS_INVALID, "'$ref' to '%.100s' is not supported: only '#' and '#/...' within the schema are", text);
+        schema_path_fail(s, STATUS_INVALID,
+                         "'$ref' to '%.100s' is not supported: only '#' and '#/...' within the schema are", text);
         return NULL;
     }
     const json_t *at = s->root;

@@ -30,16 +30,28 @@ static void add_regex(schema *s, schema_string_rules *rules, const char *text, s
     }
 }
 
+/* Counting characters besides labels multiplies states: below its natural length, a format is held to short strings
+ * instead. */
+static const char *pick_regex(const string_format *format, schema_string_rules *rules)
+{
+    if (!format->short_regex || rules->most >= format->longest || rules->least > STRING_FORMAT_SHORT)
+        return format->regex;
+    if (rules->most > STRING_FORMAT_SHORT) rules->most = STRING_FORMAT_SHORT;
+    return format->short_regex;
+}
+
 static void add_format(schema *s, schema_string_rules *rules, const json_t *flat, const char *name)
 {
     static const char *const of_numbers[] = {"int32", "int64", "uint32", "float", "double"};
-    const char *text;
     unsigned types = (unsigned)json_integer_value(json_object_get(flat, "type"));
     for (size_t i = 0; i < 5; i++)
         if (strcmp(of_numbers[i], name) == 0 && (types & SCHEMA_INTEGER)) return;
-    if (!string_format_find(name, &text)) {
-        schema_path_fail(s, STATUS_INVALID, "format '%.60s' is not supported; supported are %s", name, string_format_names());
-    } else if (text) {
+    const string_format *format = string_format_find(name);
+    if (!format) {
+        schema_path_fail(s, STATUS_INVALID, "format '%.60s' is not supported; supported are %s", name,
+                         string_format_names());
+    } else if (format->regex) {
+        const char *text = pick_regex(format, rules);
         add_regex(s, rules, text, strlen(text), REGEX_WHOLE);
     }
 }
@@ -51,9 +63,9 @@ void schema_string_rules_read(schema *s, const json_t *flat, schema_string_rules
     *out = (schema_string_rules){0};
     out->least = schema_keywords_count(s, flat, "minLength", 0);
     out->most = schema_keywords_count(s, flat, "maxLength", EXPR_NO_LIMIT);
-    json_array_foreach (json_object_get(flat, "pattern"), index, text)
+    json_array_foreach(json_object_get(flat, "pattern"), index, text)
         add_regex(s, out, json_string_value(text), json_string_length(text), REGEX_SEARCH);
-    json_array_foreach (json_object_get(flat, "format"), index, text) add_format(s, out, flat, json_string_value(text));
+    json_array_foreach(json_object_get(flat, "format"), index, text) add_format(s, out, flat, json_string_value(text));
 }
 
 void schema_string_rules_free(schema_string_rules *rules)
@@ -84,33 +96,70 @@ dfa *schema_string_dfa(schema *s, const dfa_alphabet *a, const schema_string_rul
         dfa *next = regex_dfa(s->p, a, &rules->items[i]);
         d = i ? dfa_product(s->p, d, next) : next;
     }
-    d = rules->least > rules->most ? dfa_product(s->p, d, dfa_complement(s->p, dfa_of_length(s->p, a, 0, EXPR_NO_LIMIT)))
-                                   : with_length(s, a, d, rules->least, rules->most);
-    if (!d && s->p->too_large) schema_path_fail(s, STATUS_INVALID, "'pattern', 'format' and lengths are too complex together");
+    d = rules->least > rules->most
+            ? dfa_product(s->p, d, dfa_complement(s->p, dfa_of_length(s->p, a, 0, EXPR_NO_LIMIT)))
+            : with_length(s, a, d, rules->least, rules->most);
+    if (!d && s->p->too_large)
+        schema_path_fail(s, STATUS_INVALID, "'pattern', 'format' and lengths are too complex together");
     return d;
 }
 
 /* ---- the type ---------------------------------------------------------------------------------------------------- */
 
+static expr matching(schema *s, const schema_string_rules *rules)
+{
+    bool any_length = rules->least == 0 && rules->most == EXPR_NO_LIMIT;
+    if (rules->n == 1 && any_length && rules->items[0].n_conditions == 0) return quoted(s, rules->items[0].whole);
+    dfa_alphabet a = {0};
+    schema_string_alphabet(s, &a, rules);
+    dfa_alphabet_seal(s->p, &a);
+    expr inside = expr_dfa(s->p, schema_string_dfa(s, &a, rules), EXPR_JSON);
+    dfa_alphabet_free(&a);
+    return quoted(s, inside);
+}
+
+/* What makes two schemas the same string. NULL: no memory. */
+static char *key_of(const json_t *flat)
+{
+    static const char *const keywords[] = {"pattern", "format", "minLength", "maxLength"};
+    json_t *key = json_array();
+    for (size_t i = 0; i < 4; i++) {
+        json_t *value = json_object_get(flat, keywords[i]);
+        if (value) json_array_append(key, value);
+        if (!value) json_array_append_new(key, json_null());
+    }
+    char *text = json_dumps(key, JSON_COMPACT);
+    json_decref(key);
+    return text;
+}
+
+/* Dates and the like come again and again: the rule is kept by its text. */
+static expr remembered(schema *s, const json_t *flat, const schema_string_rules *rules)
+{
+    char *key = key_of(flat);
+    if (!key) return schema_path_no_memory(s);
+    json_t *known = schema_path_work(s, strlen(key)) ? json_object_get(s->rules, key) : NULL;
+    expr e = EXPR_FAIL;
+    if (known) {
+        e = expr_rule_use(s->p, (uint32_t)json_integer_value(known));
+    } else if (!schema_failed(s)) {
+        e = expr_as_rule(s->p, matching(s, rules));
+        if (json_object_set_new(s->rules, key, json_integer(s->p->nodes[e].a)) != 0) schema_path_no_memory(s);
+    }
+    free(key);
+    return e;
+}
+
 expr schema_string(schema *s, const json_t *flat)
 {
     schema_string_rules rules;
-    dfa_alphabet a = {0};
-    expr inside = EXPR_FAIL;
+    expr e = EXPR_FAIL;
     schema_string_rules_read(s, flat, &rules);
-    bool any_length = rules.least == 0 && rules.most == EXPR_NO_LIMIT;
-    if (schema_failed(s)) {
-        inside = EXPR_FAIL;
-    } else if (rules.n == 0) {
-        if (rules.least <= rules.most) inside = expr_repeat(s->p, s->text.any_char, rules.least, rules.most);
-    } else if (rules.n == 1 && any_length && rules.items[0].n_conditions == 0) {
-        inside = rules.items[0].whole;
-    } else {
-        schema_string_alphabet(s, &a, &rules);
-        dfa_alphabet_seal(s->p, &a);
-        inside = expr_dfa(s->p, schema_string_dfa(s, &a, &rules), EXPR_JSON);
-        dfa_alphabet_free(&a);
+    if (!schema_failed(s) && rules.n) {
+        e = remembered(s, flat, &rules);
+    } else if (!schema_failed(s) && rules.least <= rules.most) {
+        e = quoted(s, expr_repeat(s->p, s->text.any_char, rules.least, rules.most));
     }
     schema_string_rules_free(&rules);
-    return quoted(s, inside);
+    return e;
 }

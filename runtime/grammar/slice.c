@@ -16,8 +16,9 @@ static const struct {
     const charset_range *ranges;
     size_t n;
 } classes[SLICE_CLASSES] = {
-    [SLICE_TEXT] = {text, 4},       [SLICE_ASCII] = {ascii, 3},     [SLICE_WORDS] = {words_, 4},
-    [SLICE_ALPHANUMERIC] = {alphanumeric, 3}, [SLICE_LETTERS] = {letters, 2}, [SLICE_LOWER] = {lower, 1},
+    [SLICE_TEXT] = {text, 4},       [SLICE_ASCII] = {ascii, 3},
+    [SLICE_WORDS] = {words_, 4},    [SLICE_ALPHANUMERIC] = {alphanumeric, 3},
+    [SLICE_LETTERS] = {letters, 2}, [SLICE_LOWER] = {lower, 1},
 };
 
 const charset_range *slice_ranges(slice_class class, size_t *n)
@@ -48,47 +49,47 @@ int slice_count_chars(slice_class class, const unsigned char *bytes, size_t size
     return utf8_valid((const char *)bytes, size) ? chars : 0;
 }
 
-/* Where a subtree is all slice, its longest token; from the leaves up. `chars` is by token. */
-static void find_most_chars(const trie *all, const uint8_t *chars, uint8_t *most)
+/* Puts the keys into the order of `chars`, which has 0 for those of no slice; the order among equals stays. starts[c]
+ * is where c begins. */
+static void sort_by_chars(const trie_key *keys, size_t n, const uint8_t *chars, trie_key *sorted,
+                          size_t starts[SLICE_CHARS + 2])
 {
-    for (size_t i = all->n; i-- > 0;) {
-        const trie_node *node = &all->nodes[i];
-        unsigned longest = 0;
-        if (node->token != TRIE_NO_TOKEN) longest = chars[node->token] ? chars[node->token] : SLICE_OTHERS;
-        for (size_t child = i + 1; child < i + node->size && longest != SLICE_OTHERS; child += all->nodes[child].size)
-            if (most[child] > longest) longest = most[child];
-        most[i] = (uint8_t)longest;
+    memset(starts, 0, (SLICE_CHARS + 2) * sizeof *starts);
+    for (size_t i = 0; i < n; i++) starts[chars[i] + 1]++;
+    for (size_t c = 1; c < SLICE_CHARS + 2; c++) starts[c] += starts[c - 1];
+    size_t next[SLICE_CHARS + 2];
+    memcpy(next, starts, sizeof next);
+    for (size_t i = 0; i < n; i++) sorted[next[chars[i]]++] = keys[i];
+}
+
+static void fill_masks(slice *s, const trie_key *sorted, const size_t starts[SLICE_CHARS + 2], size_t words)
+{
+    for (size_t level = 0; level < SLICE_CHARS; level++) {
+        uint32_t *mask = s->masks + level * words;
+        if (level) memcpy(mask, mask - words, words * sizeof *mask);
+        for (size_t i = starts[level + 1]; i < starts[level + 2]; i++)
+            mask[sorted[i].token / 32] |= UINT32_C(1) << (sorted[i].token % 32);
+        s->counts[level] = (uint32_t)(starts[level + 2] - starts[1]);
     }
 }
 
-bool slice_build(slice_class class, const trie_key *keys, size_t n, const trie *all, size_t words, slice *out)
+bool slice_build(slice_class class, const trie_key *keys, size_t n, size_t words, slice *out)
 {
-    slice s = {.masks = calloc(SLICE_CHARS * words, sizeof *s.masks), .most_chars = malloc(all->n + 1)};
-    trie_key *others = malloc((n ? n : 1) * sizeof *others);
-    uint8_t *chars_of = calloc(words * 32 + 1, 1);
-    size_t n_others = 0;
-    bool built = false;
-    if (!s.masks || !s.most_chars || !others || !chars_of) goto done;
-    for (size_t i = 0; i < n; i++) {
-        int chars = slice_count_chars(class, keys[i].bytes, keys[i].size);
-        if (chars == 0) {
-            others[n_others++] = keys[i];
-            continue;
-        }
-        uint32_t token = keys[i].token;
-        s.masks[(size_t)(chars - 1) * words + token / 32] |= UINT32_C(1) << (token % 32);
-        s.counts[chars - 1]++;
-        chars_of[token] = (uint8_t)chars;
+    slice s = {.masks = calloc(SLICE_CHARS * words, sizeof *s.masks)};
+    trie_key *sorted = malloc((n + 1) * sizeof *sorted);
+    uint8_t *chars = malloc(n + 1);
+    size_t starts[SLICE_CHARS + 2];
+    bool built = s.masks && sorted && chars;
+    if (built) {
+        for (size_t i = 0; i < n; i++) chars[i] = (uint8_t)slice_count_chars(class, keys[i].bytes, keys[i].size);
+        sort_by_chars(keys, n, chars, sorted, starts);
+        fill_masks(&s, sorted, starts, words);
+        built = trie_build(sorted, starts[1], &s.rest);
     }
-    for (size_t level = 1; level < SLICE_CHARS; level++) {
-        s.counts[level] += s.counts[level - 1];
-        for (size_t w = 0; w < words; w++) s.masks[level * words + w] |= s.masks[(level - 1) * words + w];
-    }
-    find_most_chars(all, chars_of, s.most_chars);
-    built = trie_build(others, n_others, &s.rest);
-done:
-    free(others);
-    free(chars_of);
+    for (size_t c = 1; c <= SLICE_CHARS && built; c++)
+        built = trie_build(sorted + starts[c], starts[c + 1] - starts[c], &s.of_chars[c - 1]);
+    free(sorted);
+    free(chars);
     if (built) {
         *out = s;
     } else {
@@ -100,7 +101,7 @@ done:
 void slice_free(slice *s)
 {
     free(s->masks);
-    free(s->most_chars);
     trie_free(&s->rest);
+    for (size_t c = 0; c < SLICE_CHARS; c++) trie_free(&s->of_chars[c]);
     *s = (slice){0};
 }

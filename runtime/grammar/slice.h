@@ -1,8 +1,8 @@
 /* Slices: the tokens that are wholly made of characters of one class, counted by how many characters they have.
  *
- * Where a grammar stands in a run of such characters (inside a JSON string, say), the whole slice is allowed and only the other tokens
- * need walking; where at most k more characters fit, it is the slice's tokens of up to k characters. Idea: guidance-ai/llguidance
- * `parser/src/earley/slicer.rs`; the levels are ours, so that maxLength costs no walk.
+ * Where a grammar stands in a run of such characters (inside a JSON string, say), the whole slice is allowed and only
+ * the other tokens need walking; where at most k more characters fit, it is the slice's tokens of up to k characters.
+ * Idea: guidance-ai/llguidance `parser/src/earley/slicer.rs`; the levels are ours, so that maxLength costs no walk.
  */
 #ifndef RUNTIME_GRAMMAR_SLICE_H
 #define RUNTIME_GRAMMAR_SLICE_H
@@ -26,11 +26,9 @@ typedef enum slice_class {
 typedef struct slice {
     uint32_t *masks;              /* [SLICE_CHARS][words]: tokens of at most 1, 2, ... SLICE_CHARS characters */
     uint32_t counts[SLICE_CHARS]; /* bits set in each */
+    trie of_chars[SLICE_CHARS];   /* tokens of exactly 1, 2, ... characters, for where lengths decide */
     trie rest;                    /* all tokens that are not in it */
-    uint8_t *most_chars;          /* [nodes of the whole trie] of the tokens at or below a node; SLICE_OTHERS: some are not in it */
 } slice;
-
-enum { SLICE_OTHERS = 0xFF };
 
 /* The characters of a class, constant. */
 const charset_range *slice_ranges(slice_class class, size_t *n);
@@ -39,8 +37,8 @@ bool slice_byte_begins(slice_class class, unsigned byte);
 /* The characters of a token, or 0 if it has others, more than SLICE_CHARS, or is no valid UTF-8. */
 int slice_count_chars(slice_class class, const unsigned char *bytes, size_t size);
 
-/* `keys` are sorted, `all` is the trie of them; `words` is the size of a mask. False: no memory. */
-bool slice_build(slice_class class, const trie_key *keys, size_t n, const trie *all, size_t words, slice *out);
+/* `keys` are sorted; `words` is the size of a mask. False: no memory. */
+bool slice_build(slice_class class, const trie_key *keys, size_t n, size_t words, slice *out);
 void slice_free(slice *s);
 
 #endif

@@ -49,9 +49,7 @@ bool trie_build(const trie_key *keys, size_t n, trie *out)
         close_subtrees(nodes, open, depth, n_open, at);
         for (n_open = depth; n_open < keys[i].size; n_open++) {
             open[n_open] = (uint32_t)at;
-            nodes[at++] = (trie_node){.byte = keys[i].bytes[n_open],
-                                      .token = TRIE_NO_TOKEN,
-                                      .depth = n_open & 0xFF};
+            nodes[at++] = (trie_node){.byte = keys[i].bytes[n_open], .token = TRIE_NO_TOKEN, .depth = n_open & 0xFF};
         }
         nodes[at - 1].token = keys[i].token & 0xFFFFFF;
     }

@@ -1,5 +1,6 @@
-/* The tokens of a vocabulary as a byte trie in preorder: a walk that keeps one state per depth reads memory front to back, and skips the
- * subtree below a byte that may not come. Layout after guidance-ai/llguidance `toktrie/src/toktree.rs`.
+/* The tokens of a vocabulary as a byte trie in preorder: a walk that keeps one state per depth reads memory front to
+ * back, and skips the subtree below a byte that may not come. Layout after guidance-ai/llguidance
+ * `toktrie/src/toktree.rs`.
  */
 #ifndef RUNTIME_GRAMMAR_TRIE_H
 #define RUNTIME_GRAMMAR_TRIE_H

@@ -22,8 +22,9 @@ uint32_t utf8_ranges_decode(const char **text)
     return c;
 }
 
-/* Both ends have the same size, and share all bytes before `at`. A range whose last bytes run over everything is one sequence; any other
- * splits where its ends do not. After Russ Cox, "Regular Expression Matching in the Wild" (UTF-8 range splitting). */
+/* Both ends have the same size, and share all bytes before `at`. A range whose last bytes run over everything is one
+ * sequence; any other splits where its ends do not. After Russ Cox, "Regular Expression Matching in the Wild" (UTF-8
+ * range splitting). */
 static void split_same_size(uint32_t low, uint32_t high, void (*emit)(void *, const utf8_ranges_sequence *), void *user)
 {
     uint8_t a[4], b[4];

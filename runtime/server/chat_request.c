@@ -76,7 +76,7 @@ static bool parse_max_tokens(const json_fields *f, sampling_params *out)
 
 static bool parse_body(const json_fields *f, const request_limits *limits, chat_request *out)
 {
-    static const char *const unsupported[] = {"echo", "continue_final_message", "audio", "chat_template", NULL};
+    static const char *const unsupported[] = {"echo", "continue_final_message", "audio", "chat_template", "documents", "return_prompt_text", "functions", "web_search_options", NULL};
     return json_fields_string(f, "model", &out->model, NULL) && sampling_params_refuse(f, unsupported) &&
            json_fields_bool(f, "include_reasoning", &out->include_reasoning) && json_fields_bool(f, "parallel_tool_calls", &out->parallel_calls) && parse_prompt_fields(f, out) && parse_logprobs(f, out) &&
            sampling_params_parse(f, limits, &out->params) && parse_max_tokens(f, &out->params) &&

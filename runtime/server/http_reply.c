@@ -12,6 +12,7 @@ static const char *reason_phrase(int code)
     switch (code) {
     case 200: return "OK";
     case 204: return "No Content";
+    case 304: return "Not Modified";
     case 400: return "Bad Request";
     case 401: return "Unauthorized";
     case 404: return "Not Found";
@@ -69,7 +70,8 @@ void http_exchange_reply(http_exchange *x, int code, const char *type, const cha
     if (x->server->draining) x->keep_alive = false;
     write_head(x, code, type);
     evbuffer_add_printf(out, "Content-Length: %zu\r\n\r\n", size);
-    if (!x->head_only && size && evbuffer_add(out, body, size)) x->cut = true;
+    bool bare = x->head_only || code == 304; /* Content-Length says what a whole reply would hold (RFC 9110 section 8.6) */
+    if (!bare && size && evbuffer_add(out, body, size)) x->cut = true;
     x->head_only = false;
     http_connection_reply_ended(x);
 }

@@ -110,7 +110,8 @@ static bool parse_sampling(const json_fields *body, const request_limits *limits
 
 static bool parse_body(const json_fields *body, const request_limits *limits, responses_request *out)
 {
-    static const char *const unsupported[] = {"conversation", "prompt", "context_management", "moderation", "prompt_logprobs", NULL};
+    static const char *const unsupported[] = {"conversation", "prompt", "context_management", "moderation", "prompt_logprobs", "previous_response",
+                                              "previous_input_messages", "enable_response_messages", NULL};
     return json_fields_string(body, "model", &out->chat.model, NULL) && sampling_params_refuse(body, unsupported) && parse_input(body, out) &&
            parse_reasoning(body, out) && chat_request_date(body, &out->chat) && chat_tools_parse(body, CHAT_TOOLS_FLAT, &out->chat) &&
            parse_text(body, out) && parse_include(body, out) && check_metadata(body) && parse_switches(body, out) &&

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/server/page.h"
 #include "runtime/server/server_internal.h"
 
 typedef struct route {
@@ -26,12 +27,15 @@ static const route table[] = {
     {"GET", "/v1/responses/", .prefix = true, .suffix = "/input_items", .endpoint = responses_input_items_endpoint},
     {"GET", "/v1/models", .endpoint = models_list_endpoint},
     {"GET", "/v1/models/", .prefix = true, .endpoint = models_one_endpoint},
+    {"GET", "/", .endpoint = page_index_endpoint},
+    {"GET", "/page/", .prefix = true, .suffix = "", .endpoint = page_file_endpoint},
     {"GET", "/health", .quiet = true, .endpoint = status_health_endpoint},
     {"GET", "/ping", .quiet = true, .endpoint = status_health_endpoint},
     {"POST", "/ping", .quiet = true, .endpoint = status_health_endpoint},
     {"GET", "/version", .quiet = true, .endpoint = status_version_endpoint},
     {"GET", "/load", .quiet = true, .endpoint = status_load_endpoint},
     {"GET", "/metrics", .quiet = true, .endpoint = status_metrics_endpoint},
+    {"GET", "/openapi.json", .endpoint = openapi_endpoint},
     {"POST", "/tokenize", .work = &tokenize_work},
     {"POST", "/detokenize", .work = &detokenize_work},
 };

@@ -141,9 +141,12 @@ static bool parse_bad_words(const json_fields *body, sampling_params *out)
 static bool parse_prompt(const json_fields *body, const request_limits *limits, sampling_params *out)
 {
     int64_t top = -1, keep = -1;
+    const char *side = NULL;
     if (!json_fields_int(body, "prompt_logprobs", 0, OPS_MAX_TOP_LOGPROBS, &top) ||
-        !json_fields_int(body, "truncate_prompt_tokens", -1, limits->max_model_len, &keep))
+        !json_fields_int(body, "truncate_prompt_tokens", -1, limits->max_model_len, &keep) ||
+        !json_fields_string(body, "truncation_side", &side, NULL))
         return false;
+    if (side && strcmp(side, "left")) return json_fields_fail(body, "truncation_side", "only \"left\" is supported: the last tokens are kept.");
     if (top >= 0 && out->stream) return json_fields_fail(body, "prompt_logprobs", "is not available when stream is true.");
     if (keep == 0) return json_fields_fail(body, "truncate_prompt_tokens", "a prompt may not be empty.");
     out->prompt_logprobs = (int)top;
@@ -177,7 +180,8 @@ static bool parse_integers(const json_fields *body, sampling_params *out)
 
 bool sampling_params_parse(const json_fields *body, const request_limits *limits, sampling_params *out)
 {
-    static const char *const unsupported[] = {"use_beam_search", "logits_processors", "cache_salt", "return_token_ids", NULL};
+    static const char *const unsupported[] = {"use_beam_search", "logits_processors", "cache_salt", "return_token_ids", "logprob_token_ids", "thinking_token_budget",
+                                              "repetition_detection", "watermarking", "kv_transfer_params", "ec_transfer_params", NULL};
     *out = (sampling_params){.sampling = {.temperature = 1, .top_p = 1, .repetition_penalty = 1}, .max_tokens = -1, .skip_special = true,
                              .prompt_logprobs = -1, .keep_prompt = -1};
     bool good = sampling_params_refuse(body, unsupported) && parse_numbers(body, &out->sampling) && parse_integers(body, out) &&

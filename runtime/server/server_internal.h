@@ -101,6 +101,7 @@ void status_health_endpoint(const route_call *call);
 void status_version_endpoint(const route_call *call);
 void status_load_endpoint(const route_call *call);
 void status_metrics_endpoint(const route_call *call);
+void openapi_endpoint(const route_call *call);
 
 /* Today as YYYY-MM-DD, local time. */
 void status_today(char out[11]);

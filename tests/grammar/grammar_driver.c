@@ -1,12 +1,13 @@
 /* Runs grammars for random_schemas.py and measures masks.
  *
- * Reads one JSON object a line: {"schema"|"regex"|"ebnf": ..., "seed": n, "runs": n, "texts": [...]}. Writes one a line: {"error": "..."} or
- * {"runs": [{"text": "...", "done": b}], "accepted": [b, ...]}: texts sampled from the masks with random logits, and which of `texts` are
- * sentences. Ends with exit code 1 and a line on stderr when a mask is empty too soon or a masked token is refused.
+ * Reads one JSON object a line: {"schema"|"regex"|"ebnf": ..., "seed": n, "runs": n, "texts": [...]}. Writes one a
+ * line: {"error": "..."} or
+ * {"runs": [{"text": "...", "done": b}], "accepted": [b, ...]}: texts sampled from the masks with random logits, and
+ * which of `texts` are sentences. Ends with exit code 1 and a line on stderr when a mask is empty too soon or a masked
+ * token is refused. How long masks took is summed up on stderr, in processor time of the one thread.
  *
- * Sampling: each token of the mask is as likely as any other; so that strings and lists end, one time in four, and always once a text is
- * long, the token is the single byte that closes most. The times of all masks are summed up on stderr.
- */
+ * Sampling: each token of the mask is as likely as any other; so that strings and lists end, one time in four, and
+ * always once a text is long, the token is the single byte that closes most. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +24,10 @@ typedef struct driver {
     uint32_t *bits;
     int32_t of_byte[256];
     uint64_t random;
-    float *times; /* microseconds of each mask */
-    size_t n_times, times_capacity;
+    struct {
+        float *items; /* microseconds of each mask */
+        size_t n, capacity;
+    } times[2]; /* of the first run of a grammar, and of the later ones */
 } driver;
 
 static uint32_t next_random(driver *d)
@@ -50,14 +53,15 @@ static double now(void)
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-static void keep_time(driver *d, double us)
+static void keep_time(driver *d, bool first, double us)
 {
-    if (d->n_times == d->times_capacity) {
-        d->times_capacity = d->times_capacity ? d->times_capacity * 2 : 4096;
-        d->times = realloc(d->times, d->times_capacity * sizeof *d->times);
-        if (!d->times) die("out of", "memory");
+    size_t n = d->times[!first].n, *capacity = &d->times[!first].capacity;
+    if (n == *capacity) {
+        *capacity = n ? n * 2 : 4096;
+        d->times[!first].items = realloc(d->times[!first].items, *capacity * sizeof(float));
+        if (!d->times[!first].items) die("out of", "memory");
     }
-    d->times[d->n_times++] = (float)us;
+    d->times[!first].items[d->times[!first].n++] = (float)us;
 }
 
 /* ---- one text ---------------------------------------------------------------------------------------------------- */
@@ -106,7 +110,7 @@ static int32_t pick(driver *d, size_t length, const buffer *text)
     return close >= 0 ? close : kth(d, next_random(d) % n);
 }
 
-static json_t *sample(driver *d, grammar *g)
+static json_t *sample(driver *d, grammar *g, bool first)
 {
     grammar_matcher *m;
     buffer text = {0};
@@ -114,10 +118,12 @@ static json_t *sample(driver *d, grammar *g)
     size_t tokens = 0;
     if (grammar_matcher_open(g, &m, &detail) != STATUS_OK) die("open:", detail.text);
     for (; tokens < MAX_TOKENS; tokens++) {
-        if (grammar_matcher_is_done(m) && (!grammar_matcher_may_continue(m) || tokens > LONG_TEXT || next_random(d) % 2)) break;
+        if (grammar_matcher_is_done(m) &&
+            (!grammar_matcher_may_continue(m) || tokens > LONG_TEXT || next_random(d) % 2))
+            break;
         double began = now();
         if (grammar_matcher_mask(m, d->bits, &detail) != STATUS_OK) die("mask:", detail.text);
-        keep_time(d, now() - began);
+        keep_time(d, first, now() - began);
         int32_t id = pick(d, tokens, &text);
         if (id < 0) die("empty mask after", text.data ? text.data : "");
         size_t size;
@@ -125,7 +131,8 @@ static json_t *sample(driver *d, grammar *g)
         if (!grammar_matcher_accept(m, id)) die("masked token refused after", text.data ? text.data : "");
         if (!buffer_append(&text, bytes, size)) die("out of", "memory");
     }
-    json_t *out = json_pack("{s:s#,s:b}", "text", text.data ? text.data : "", (int)text.size, "done", grammar_matcher_is_done(m));
+    json_t *out =
+        json_pack("{s:s#,s:b}", "text", text.data ? text.data : "", (int)text.size, "done", grammar_matcher_is_done(m));
     if (!out) out = json_pack("{s:s,s:b}", "text", "(not UTF-8)", "done", grammar_matcher_is_done(m));
     grammar_matcher_close(m);
     buffer_free(&text);
@@ -150,7 +157,8 @@ static bool accepts(driver *d, grammar *g, const char *text, size_t size)
 
 static status compile(driver *d, const json_t *line, grammar **out, status_detail *detail)
 {
-    const json_t *schema = json_object_get(line, "schema"), *regex = json_object_get(line, "regex"), *ebnf = json_object_get(line, "ebnf");
+    const json_t *schema = json_object_get(line, "schema"), *regex = json_object_get(line, "regex"),
+                 *ebnf = json_object_get(line, "ebnf");
     if (schema) return grammar_from_schema(d->v, schema, NULL, out, detail);
     if (regex) return grammar_from_regex(d->v, json_string_value(regex), json_string_length(regex), out, detail);
     if (ebnf) return grammar_from_ebnf(d->v, json_string_value(ebnf), json_string_length(ebnf), out, detail);
@@ -165,8 +173,9 @@ static json_t *answer(driver *d, const json_t *line)
     json_t *runs = json_array(), *accepted = json_array(), *text;
     size_t index;
     d->random = (uint64_t)json_integer_value(json_object_get(line, "seed"));
-    for (json_int_t i = json_integer_value(json_object_get(line, "runs")); i > 0; i--) json_array_append_new(runs, sample(d, g));
-    json_array_foreach (json_object_get(line, "texts"), index, text)
+    json_int_t n = json_integer_value(json_object_get(line, "runs"));
+    for (json_int_t i = 0; i < n; i++) json_array_append_new(runs, sample(d, g, i == 0));
+    json_array_foreach(json_object_get(line, "texts"), index, text)
         json_array_append_new(accepted, json_boolean(accepts(d, g, json_string_value(text), json_string_length(text))));
     grammar_release(g);
     return json_pack("{s:o,s:o}", "runs", runs, "accepted", accepted);
@@ -178,15 +187,18 @@ static int compare_times(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static void report(driver *d)
+static void report(driver *d, int which, const char *name)
 {
-    if (d->n_times == 0) return;
-    qsort(d->times, d->n_times, sizeof *d->times, compare_times);
-    size_t above = 0;
-    while (above < d->n_times && d->times[d->n_times - 1 - above] > 100) above++;
-    fprintf(stderr, "%zu masks: p50 %.1f us, p90 %.1f us, p99 %.1f us, p99.9 %.1f us, max %.1f us; %.3f %% above 100 us\n", d->n_times,
-            (double)d->times[d->n_times / 2], (double)d->times[d->n_times * 9 / 10], (double)d->times[d->n_times * 99 / 100],
-            (double)d->times[d->n_times * 999 / 1000], (double)d->times[d->n_times - 1], 100.0 * (double)above / (double)d->n_times);
+    float *t = d->times[which].items;
+    size_t n = d->times[which].n, above = 0;
+    if (n == 0) return;
+    qsort(t, n, sizeof *t, compare_times);
+    while (above < n && t[n - 1 - above] > 100) above++;
+    fprintf(stderr,
+            "%s: %zu masks, p50 %.1f us, p90 %.1f us, p99 %.1f us, p99.9 %.1f us, max %.1f us; %.2f %% above 100 us\n",
+            name, n, (double)t[n / 2], (double)t[n * 9 / 10], (double)t[n * 99 / 100], (double)t[n * 999 / 1000],
+            (double)t[n - 1], 100.0 * (double)above / (double)n);
+    free(t);
 }
 
 int main(int argc, char **argv)
@@ -216,8 +228,8 @@ int main(int argc, char **argv)
         json_decref(out);
         json_decref(line);
     }
-    report(&d);
-    free(d.times);
+    report(&d, 0, "first run of each grammar");
+    report(&d, 1, "later runs");
     free(d.bits);
     grammar_vocab_close(d.v);
     tokenizer_close(d.t);

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "runtime/text/utf8.h"
+
 static tokenizer *the_tokenizer;
 static grammar_vocab *the_vocab;
 static int32_t token_of_byte[256];
@@ -132,7 +134,7 @@ bool grammar_fixture_accepts(grammar *g, const char *text)
     grammar_matcher *m = after_bytes(g, text, strlen(text));
     bool accepted = m && grammar_matcher_is_done(m);
     grammar_matcher_close(m);
-    assert_int_equal(accepts_tokens(g, text), accepted);
+    if (utf8_valid(text, strlen(text))) assert_int_equal(accepts_tokens(g, text), accepted);
     return accepted;
 }
 
@@ -146,33 +148,39 @@ bool grammar_fixture_is_prefix(grammar *g, const char *text)
 void grammar_fixture_all(grammar *g, const char *const *texts, bool accepted)
 {
     for (; *texts; texts++)
-        if (grammar_fixture_accepts(g, *texts) != accepted) fail_msg("%s: %s", *texts, accepted ? "refused" : "accepted");
+        if (grammar_fixture_accepts(g, *texts) != accepted)
+            fail_msg("%s: %s", *texts, accepted ? "refused" : "accepted");
 }
 
 /* ---- masks ------------------------------------------------------------------------------------------------------- */
 
+static void fail_token(const char *text, int32_t id, bool masked)
+{
+    size_t size;
+    const char *bytes = tokenizer_bytes(grammar_fixture_tokenizer(), id, &size);
+    fail_msg("after '%s': token %d '%.*s' is %s", text, (int)id, (int)size, bytes, masked ? "masked in" : "masked out");
+}
+
 void grammar_fixture_mask_is_exact(grammar *g, const char *text)
 {
+    enum { EVERY = 7 }; /* of the masked tokens; all of them with $GPTOSS_LONG */
     const grammar_vocab *v = grammar_fixture_vocab();
     uint32_t *bits = malloc(grammar_vocab_words(v) * sizeof *bits);
     grammar_matcher *m = after_bytes(g, text, strlen(text));
     if (!m) fail_msg("%s: no prefix", text);
     assert_int_equal(grammar_matcher_mask(m, bits, NULL), STATUS_OK);
-    grammar_matcher_close(m);
-    size_t allowed = 0;
+    bool may_continue = grammar_matcher_may_continue(m);
+    size_t masked = 0, step = getenv("GPTOSS_LONG") ? 1 : EVERY;
     for (int32_t id = 0; id < grammar_vocab_size(v); id++) {
+        bool is_masked = bits[id >> 5] >> (id & 31) & 1;
+        masked += is_masked;
+        if (is_masked && masked % step) continue;
+        if (grammar_matcher_accept(m, id) != is_masked) fail_token(text, id, is_masked);
+        if (!is_masked) continue;
+        grammar_matcher_close(m); /* it moved on */
         m = after_bytes(g, text, strlen(text));
-        bool takes = grammar_matcher_accept(m, id), masked = bits[id >> 5] >> (id & 31) & 1;
-        grammar_matcher_close(m);
-        allowed += takes;
-        if (takes != masked) {
-            size_t size;
-            const char *bytes = tokenizer_bytes(grammar_fixture_tokenizer(), id, &size);
-            fail_msg("after '%s': token %d '%.*s' is %s", text, (int)id, (int)size, bytes, masked ? "masked in" : "masked out");
-        }
     }
-    m = after_bytes(g, text, strlen(text));
-    assert_int_equal(allowed > 0, grammar_matcher_may_continue(m));
+    assert_int_equal(masked > 0, may_continue);
     grammar_matcher_close(m);
     free(bits);
 }

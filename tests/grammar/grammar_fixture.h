@@ -14,7 +14,8 @@ grammar *grammar_fixture_regex(const char *text);
 grammar *grammar_fixture_ebnf(const char *text);
 grammar *grammar_fixture_schema(const char *text);
 
-/* Is `text` a whole sentence? Fed one byte at a time; then once more in tokens as the tokenizer cuts it, which must give the same. */
+/* Is `text` a whole sentence? Fed one byte at a time; then once more in tokens as the tokenizer cuts it, which must
+ * give the same. */
 bool grammar_fixture_accepts(grammar *g, const char *text);
 /* May `text` be continued or ended? */
 bool grammar_fixture_is_prefix(grammar *g, const char *text);
@@ -28,7 +29,7 @@ status grammar_fixture_from_regex(const grammar_vocab *v, const char *text, gram
 status grammar_fixture_from_ebnf(const grammar_vocab *v, const char *text, grammar **out, status_detail *detail);
 status grammar_fixture_from_schema(const grammar_vocab *v, const char *text, grammar **out, status_detail *detail);
 
-/* Asserts that the mask after `text` is exactly the tokens whose bytes are accepted one by one. */
+/* Asserts that the mask after `text` is exactly the tokens that are accepted, which goes byte by byte. */
 void grammar_fixture_mask_is_exact(grammar *g, const char *text);
 
 #endif

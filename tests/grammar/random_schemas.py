@@ -23,6 +23,8 @@ PATTERNS = {
     r"^(a|bb)*c?$": ["", "abba", "bbc"],
     r"^.{2,5}$": ["ab", "äöü", "日本語"],
 }
+# Random tokens would hardly ever come upon what these ask for, so they get a limit.
+UNLIKELY = [r"b.d", r"[\n\t\\]", r"^\S+@\S+$", r"^[^a-c\"]*x$"]
 FORMATS = {
     "date": ["2024-02-29", "1999-12-31"],
     "time": ["12:34:56Z", "00:00:00.5+02:00"],
@@ -77,6 +79,7 @@ class Schemas:
     def __init__(self, seed):
         self.r = random.Random(seed)
         self.defs = {}
+        self.inside = 0  # arrays and objects that we are in
 
     def root(self):
         r = self.r
@@ -100,6 +103,12 @@ class Schemas:
             kinds += ["ref"] * 2
         return getattr(self, "make_" + r.choice(kinds))(depth)
 
+    def child(self, depth):
+        self.inside += 1
+        schema = self.any(depth)
+        self.inside -= 1
+        return schema
+
     def make_true(self, depth):
         return self.r.choice([True, {}, {"title": "anything", "description": "at all"}])
 
@@ -112,7 +121,9 @@ class Schemas:
     def make_ref(self, depth):
         # behind a union with null: so that schemas which refer to themselves have values
         ref = {"$ref": "#/$defs/" + self.r.choice(list(self.defs))}
-        return self.r.choice([{"anyOf": [ref, {"type": "null"}]}, {"type": "array", "items": ref, "maxItems": self.r.randint(0, 2)}])
+        if self.inside and self.r.random() < 0.5:
+            return {"anyOf": [ref, {"type": "null"}]}
+        return {"type": "array", "items": ref, "maxItems": self.r.randint(0, 2)}
 
     def make_string(self, depth):
         r = self.r
@@ -122,8 +133,8 @@ class Schemas:
             schema["pattern"] = r.choice(list(PATTERNS))
         if kind == "format":
             schema["format"] = r.choice(list(FORMATS))
-        if not schema.get("pattern", "^").startswith("^"):
-            schema["maxLength"] = 20  # random tokens would hardly ever come upon it
+        if schema.get("pattern") in UNLIKELY:
+            schema["maxLength"] = 20
         if kind in ("length", "both"):
             if r.random() < 0.7:
                 schema["minLength"] = r.randint(0, 4)
@@ -185,10 +196,10 @@ class Schemas:
         r = self.r
         schema = {"type": "array"}
         if r.random() < 0.8:
-            schema["items"] = self.any(depth - 1)
+            schema["items"] = self.child(depth - 1)
         prefix = r.choice([0, 0, 0, 1, 2, 3])
         if prefix:
-            schema["prefixItems"] = [self.any(depth - 1) for _ in range(prefix)]
+            schema["prefixItems"] = [self.child(depth - 1) for _ in range(prefix)]
             if r.random() < 0.4:
                 schema["items"] = False
         least = r.choice([0, 0, 1, 2])
@@ -205,7 +216,7 @@ class Schemas:
         schema = {"type": "object"}
         names = r.sample(NAMES, r.randint(0, 5))
         if names:
-            schema["properties"] = {name: self.any(depth - 1) for name in names}
+            schema["properties"] = {name: self.child(depth - 1) for name in names}
             required = [name for name in names if r.random() < 0.6]
             if r.random() < 0.1:
                 required.append("extra")
@@ -217,9 +228,9 @@ class Schemas:
         elif kind == "open":
             schema["additionalProperties"] = True
         elif kind == "schema":
-            schema["additionalProperties"] = self.any(depth - 1)
+            schema["additionalProperties"] = self.child(depth - 1)
         if r.random() < 0.15:
-            schema["patternProperties"] = {r.choice(["^x-", "^k[0-9]+$", "_id$"]): self.any(depth - 1)}
+            schema["patternProperties"] = {r.choice(["^x-", "^k[0-9]+$", "^id_"]): self.child(depth - 1)}
         if r.random() < 0.1:
             schema["propertyNames"] = r.choice([{"maxLength": 6}, {"pattern": "^[a-z0-9_-]*$"}, {"enum": ["a", "b", "list", "k1"]}])
             schema.pop("required", None)
@@ -258,14 +269,14 @@ class Schemas:
     def open_object(self, depth):
         r = self.r
         names = r.sample(["a", "b", "name", "value", "list"], 2)
-        return {"type": "object", "properties": {name: self.any(depth - 2) for name in names}, "required": names[: r.randint(0, 2)]}
+        return {"type": "object", "properties": {name: self.child(depth - 2) for name in names}, "required": names[: r.randint(0, 2)]}
 
     def make_extend(self, depth):
         """Keywords beside anyOf."""
         r = self.r
         return {
             "type": "object",
-            "properties": {"a": self.any(depth - 2), "b": self.any(depth - 2), "name": self.make_string(0)},
+            "properties": {"a": self.child(depth - 2), "b": self.child(depth - 2), "name": self.make_string(0)},
             r.choice(["anyOf"]): [{"required": ["a"]}, {"required": ["b"], "properties": {"name": {"type": "string", "maxLength": 9}}}],
             "additionalProperties": r.random() < 0.5,
         }
@@ -301,6 +312,7 @@ class Values:
                 made = self.any({"type": "object", **part}, depth + 1)
                 value = {**value, **{k: v for k, v in made.items() if k not in value}}
             listed = [name for part in schema["allOf"] for name in part.get("properties", {})]
+            listed += [name for part in schema["allOf"] for name in part.get("required", [])]
             return {name: value[name] for name in [*listed, *value] if name in value}
         kind = schema.get("type", "object")
         if isinstance(kind, list):
@@ -336,7 +348,8 @@ class Values:
 
     def make_number(self, schema, depth):
         low, high = self.number(schema)
-        return self.r.choice([low, high, round(self.r.uniform(low, max(low, high)), self.r.randint(0, 5)), int(high) - 1])
+        value = self.r.choice([low, high, round(self.r.uniform(low, max(low, high)), self.r.randint(0, 5)), int(high) - 1])
+        return int(value) if value == int(value) else value  # an integer in the program's spelling, in case it has to be one
 
     def make_array(self, schema, depth):
         r = self.r
@@ -362,7 +375,7 @@ class Values:
                 value[name] = self.any(rest, depth + 1)
         for pattern, of in schema.get("patternProperties", {}).items():
             if r.random() < 0.5:
-                value[{"^x-": "x-1", "^k[0-9]+$": "k77", "_id$": "the_id"}[pattern]] = self.any(of, depth + 1)
+                value[{"^x-": "x-1", "^k[0-9]+$": "k77", "^id_": "id_x"}[pattern]] = self.any(of, depth + 1)
         return value
 
 

@@ -27,13 +27,20 @@ static void arithmetic(void **state)
 static void notation(void **state)
 {
     (void)state;
-    grammar *g = grammar_fixture_ebnf("root::=a-1 b.x? c_* (\"q\"|'w')+ [^a-z\\n\\\"\\]]{2} \"\\x41\\u00e9\\t\" . last{,2}\r\n"
-                                      "a-1 ::= \"\" | \"z\" \"y\"\n"
-                                      "b.x ::= 'it\\'s'\n"
-                                      "c_ ::= [cC]\n"
-                                      "last ::= \"!\" | \"?\"{2}");
-    grammar_fixture_all(g, (const char *const[]){"q12A\xC3\xA9\tx", "zyit'scCcqw\xE6\x97\xA5_A\xC3\xA9\t\n!??", "w--A\xC3\xA9\t\xF0\x9F\x8E\x89!!", NULL}, true);
-    grammar_fixture_all(g, (const char *const[]){"qa1A\xC3\xA9\tx", "q12A\xC3\xA9x", "zq12A\xC3\xA9\tx", "q12A\xC3\xA9\tx?", "q12A\xC3\xA9\tx!!!", NULL}, false);
+    grammar *g =
+        grammar_fixture_ebnf("root::=a-1 b.x? c_* (\"q\"|'w')+ [^a-z\\n\\\"\\]]{2} \"\\x41\\u00e9\\t\" . last{,2}\r\n"
+                             "a-1 ::= \"\" | \"z\" \"y\"\n"
+                             "b.x ::= 'it\\'s'\n"
+                             "c_ ::= [cC]\n"
+                             "last ::= \"!\" | \"?\"{2}");
+    grammar_fixture_all(g,
+                        (const char *const[]){"q12A\xC3\xA9\tx", "zyit'scCcqw\xE6\x97\xA5_A\xC3\xA9\t\n!??",
+                                              "w--A\xC3\xA9\t\xF0\x9F\x8E\x89!!", NULL},
+                        true);
+    grammar_fixture_all(g,
+                        (const char *const[]){"qa1A\xC3\xA9\tx", "q12A\xC3\xA9x", "zq12A\xC3\xA9\tx",
+                                              "q12A\xC3\xA9\tx?", "q12A\xC3\xA9\tx!!!", NULL},
+                        false);
     grammar_release(g);
 }
 

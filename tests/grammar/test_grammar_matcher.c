@@ -40,7 +40,8 @@ static void vocabulary_has_all_ids(void **state)
 static void vocabulary_needs_every_byte(void **state)
 {
     (void)state;
-    static const char json[] = "{\"added_tokens\": [], \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"use_regex\": true},"
+    static const char json[] = "{\"added_tokens\": [], \"pre_tokenizer\": {\"type\": \"ByteLevel\", "
+                               "\"add_prefix_space\": false, \"use_regex\": true},"
                                "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1}, \"merges\": []}}";
     tokenizer *t = NULL;
     grammar_vocab *v = NULL;
@@ -115,8 +116,15 @@ static void references_and_options(void **state)
     grammar *g = NULL;
     grammar_matcher *m;
     assert_int_equal(grammar_from_json_object(grammar_fixture_vocab(), NULL, &g, NULL), STATUS_OK);
-    grammar_fixture_all(g, (const char *const[]){"{}", "{\"a\": [1, 2.5e3, null], \"b\":{\"c\":\"\\u00e9\\ud83c\\udf89\"}}", "{\n  \"a\": true\n}", NULL}, true);
-    grammar_fixture_all(g, (const char *const[]){"[]", "1", "", " {}", "{} ", "{\"a\":01}", "{\"a\":\"\\ud83c\"}", "{\"a\" :1}", "{\"a\":\"\t\"}", "{\"a\":1,}", NULL}, false);
+    grammar_fixture_all(g,
+                        (const char *const[]){"{}",
+                                              "{\"a\": [1, 2.5e3, null], \"b\":{\"c\":\"\\u00e9\\ud83c\\udf89\"}}",
+                                              "{\n  \"a\": true\n}", NULL},
+                        true);
+    grammar_fixture_all(g,
+                        (const char *const[]){"[]", "1", "", " {}", "{} ", "{\"a\":01}", "{\"a\":\"\\ud83c\"}",
+                                              "{\"a\" :1}", "{\"a\":\"\t\"}", "{\"a\":1,}", NULL},
+                        false);
     assert_int_equal(grammar_matcher_open(g, &m, NULL), STATUS_OK);
     assert_ptr_equal(grammar_retain(g), g);
     grammar_release(g);
@@ -124,7 +132,8 @@ static void references_and_options(void **state)
     assert_true(grammar_matcher_accept(m, token_of("{\"")));
     grammar_matcher_close(m);
 
-    assert_int_equal(grammar_from_json_object(grammar_fixture_vocab(), &(grammar_options){.compact = true}, &g, NULL), STATUS_OK);
+    assert_int_equal(grammar_from_json_object(grammar_fixture_vocab(), &(grammar_options){.compact = true}, &g, NULL),
+                     STATUS_OK);
     assert_true(grammar_fixture_accepts(g, "{\"a\":[1,2]}"));
     assert_false(grammar_fixture_accepts(g, "{\"a\": [1,2]}"));
     grammar_release(g);
@@ -132,11 +141,13 @@ static void references_and_options(void **state)
     grammar_matcher_close(NULL);
 }
 
-/* Enough distinct states that what is remembered has to be thrown away several times, under matchers that stand in the middle. */
+/* Enough distinct states that what is remembered has to be thrown away several times, under matchers that stand in the
+ * middle. */
 static void forgetting_keeps_matchers(void **state)
 {
     (void)state;
-    grammar *g = grammar_fixture_schema("{\"type\":\"array\",\"items\":{\"type\":\"string\",\"maxLength\":60000},\"maxItems\":50000}");
+    grammar *g = grammar_fixture_schema(
+        "{\"type\":\"array\",\"items\":{\"type\":\"string\",\"maxLength\":60000},\"maxItems\":50000}");
     grammar_matcher *all[3];
     uint32_t *bits = new_mask();
     for (int i = 0; i < 3; i++) {
@@ -187,7 +198,8 @@ static void *walk_thread(void *argument)
 static void threads_share_a_grammar(void **state)
 {
     (void)state;
-    grammar *g = grammar_fixture_schema("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"maxLength\":300},\"b\":{}}}");
+    grammar *g = grammar_fixture_schema(
+        "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\",\"maxLength\":300},\"b\":{}}}");
     pthread_t threads[4];
     for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, walk_thread, g), 0);
     for (int i = 0; i < 4; i++) {
@@ -201,8 +213,9 @@ static void threads_share_a_grammar(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vocabulary_has_all_ids), cmocka_unit_test(vocabulary_needs_every_byte), cmocka_unit_test(special_tokens_never),
-        cmocka_unit_test(choice_is_one_of),       cmocka_unit_test(references_and_options),      cmocka_unit_test(forgetting_keeps_matchers),
+        cmocka_unit_test(vocabulary_has_all_ids),  cmocka_unit_test(vocabulary_needs_every_byte),
+        cmocka_unit_test(special_tokens_never),    cmocka_unit_test(choice_is_one_of),
+        cmocka_unit_test(references_and_options),  cmocka_unit_test(forgetting_keeps_matchers),
         cmocka_unit_test(threads_share_a_grammar),
     };
     return cmocka_run_group_tests(tests, NULL, grammar_fixture_close);

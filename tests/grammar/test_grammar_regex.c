@@ -11,7 +11,7 @@
 
 typedef struct regex_case {
     const char *regex;
-    const char *accepted[6], *refused[6];
+    const char *accepted[6], *refused[6]; /* NULL ends a list */
 } regex_case;
 
 static const regex_case cases[] = {
@@ -132,8 +132,16 @@ static void masks_are_exact(void **state)
     static const struct {
         const char *regex, *prefix;
     } places[] = {
-        {"[a-z]+", ""},       {"[a-z]{3,5}[a-m]*", ""},  {"[a-z]{3,5}[a-m]*", "ab"}, {"(\\w+ )*x", "wo"},  {"[^\"\\\\\\x00-\\x1f]{0,7}\"", "abc"},
-        {"(.{0,4}|hello.*)", ""}, {"^(?!.*foo)[a-z]*$", "fo"}, {"[\\u0400-\\u04ff]{2,9}", ""}, {"(ab|abc)*(c|d)", "abc"}, {"[a-zA-Z0-9 ]{1,6}!", "a"},
+        {"[a-z]+", ""},
+        {"[a-z]{3,5}[a-m]*", ""},
+        {"[a-z]{3,5}[a-m]*", "ab"},
+        {"(\\w+ )*x", "wo"},
+        {"[^\"\\\\\\x00-\\x1f]{0,7}\"", "abc"},
+        {"(.{0,4}|hello.*)", ""},
+        {"^(?!.*foo)[a-z]*$", "fo"},
+        {"[\\u0400-\\u04ff]{2,9}", ""},
+        {"(ab|abc)*(c|d)", "abc"},
+        {"[a-zA-Z0-9 ]{1,6}!", "a"},
     };
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         grammar *g = grammar_fixture_regex(places[i].regex);
@@ -145,8 +153,12 @@ static void masks_are_exact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_match),          cmocka_unit_test(braces_without_a_least_number), cmocka_unit_test(counts_are_not_copies),
-        cmocka_unit_test(refused_by_name),      cmocka_unit_test(explosions_are_bounded),        cmocka_unit_test(masks_are_exact),
+        cmocka_unit_test(texts_match),
+        cmocka_unit_test(braces_without_a_least_number),
+        cmocka_unit_test(counts_are_not_copies),
+        cmocka_unit_test(refused_by_name),
+        cmocka_unit_test(explosions_are_bounded),
+        cmocka_unit_test(masks_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, grammar_fixture_close);
 }

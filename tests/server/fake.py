@@ -10,10 +10,12 @@ import socket
 import subprocess
 import time
 
+from described import Description
 from response_order import check_order
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("GPTOSS_BUILD_DIR", ROOT / "build" / "release"))
+DESCRIPTION = Description(json.loads((ROOT / "runtime" / "server" / "openapi.json").read_text()))
 VOCABULARY = ROOT / "runtime" / "text" / "data" / "o200k_base.tiktoken"
 
 # o200k_harmony
@@ -51,14 +53,16 @@ class FakeServer:
             time.sleep(0.005)
 
     def request(self, method, path, body=None, headers=None, timeout=10):
-        """(status, headers, bytes) of one request on its own connection."""
+        """(status, headers, bytes) of one request on its own connection; the answer must be one that /openapi.json describes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             if isinstance(body, (dict, list)):
                 body = json.dumps(body)
             connection.request(method, path, body=body, headers=headers or {})
             response = connection.getresponse()
-            return response.status, response.headers, response.read()
+            data = response.read()
+            DESCRIPTION.check(method, path, response.status, response.headers["Content-Type"], data)
+            return response.status, response.headers, data
         finally:
             connection.close()
 

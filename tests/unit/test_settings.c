@@ -52,7 +52,7 @@ static void test_every_key_of_a_file(void **state)
                   "engine:\n  max_model_len: 4096\n  max_sequences: 7\n  max_tokens_per_step: 77\n  kv_cache: 1.5GiB\n"
                   "  prefix_cache: false\n  threads: 3\n"
                   "backend: cpu\n"
-                  "server: {host: '::1', port: 0, api_keys_file: keys.txt, max_queue: 5, max_body: 2MB, drain_seconds: 0}\n"
+                  "server: {host: '::1', port: 0, api_keys_file: keys.txt, max_queue: 5, max_body: 2MB, max_responses: 1MiB, drain_seconds: 0}\n"
                   "log:\n  level: debug\n  format: json\n");
     assert_string_equal(s.model.path, "some/where");
     assert_int_equal(s.model.names.count, 2);
@@ -73,6 +73,7 @@ static void test_every_key_of_a_file(void **state)
     assert_string_equal(s.server.api_keys_file, "keys.txt");
     assert_int_equal(s.server.max_queue, 5);
     assert_int_equal(s.server.max_body, 2000000);
+    assert_int_equal(s.server.max_responses, 1 << 20);
     assert_int_equal(s.server.drain_seconds, 0);
     assert_int_equal(s.log.level, LOG_DEBUG);
     assert_int_equal(s.log.format, LOG_FORMAT_JSON);

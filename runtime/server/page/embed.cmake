@@ -1,0 +1,16 @@
+# cmake -DOUT=page_files.c -DTABLE=page_files -DFILES="path;path..." -P embed.cmake: writes the files as a table of ../page.h.
+set(arrays "")
+set(rows "")
+foreach(path IN LISTS FILES)
+  get_filename_component(name ${path} NAME)
+  string(MAKE_C_IDENTIFIER ${name} array)
+  file(SHA256 ${path} digest)
+  string(SUBSTRING ${digest} 0 20 tag)
+  file(READ ${path} bytes HEX)
+  string(REGEX REPLACE "(................................)" "\\1\n" bytes "${bytes}")
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+  string(APPEND arrays "static const unsigned char ${array}[] = {\n${bytes}\n};\n")
+  string(APPEND rows "    {\"${name}\", \"\\\"${tag}\\\"\", ${array}, sizeof ${array}},\n")
+endforeach()
+file(WRITE ${OUT} "/* Generated from runtime/server/page by embed.cmake. */\n#include \"runtime/server/page.h\"\n\n${arrays}\n"
+                  "const page_file ${TABLE}[] = {\n${rows}    {NULL, NULL, NULL, 0},\n};\n")

@@ -1,0 +1,48 @@
+"""How long masks take over the o200k vocabulary, for schemas as people use them: GPTOSS_BUILD_DIR=build/release python tests/grammar/mask_times.py
+
+For each, 60 texts are sampled from the masks with random logits (see grammar_driver.c). The first one's masks are those of a grammar that was
+never used; those of the others include states that were never seen before, in strings with a length, lists and nested objects.
+"""
+import json
+import os
+import pathlib
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("GPTOSS_BUILD_DIR", ROOT / "build" / "release"))
+
+
+def record(properties, **more):
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False, **more}
+
+
+text, short = {"type": "string"}, {"type": "string", "maxLength": 80}
+person = record({"name": short, "age": {"type": "integer", "minimum": 0, "maximum": 130}, "email": {"type": "string", "format": "email"}})
+SCHEMAS = {
+    "any JSON object": {"type": "object"},
+    "tool call, strict": record({"location": text, "unit": {"enum": ["celsius", "fahrenheit"]}, "days": {"type": ["integer", "null"]}}),
+    "tool call, optional properties": {"type": "object", "properties": {name: text for name in ("query", "site", "before", "after", "page")}},
+    "list of records, lengths": {
+        "type": "array", "minItems": 3, "maxItems": 200,
+        "items": record({"id": {"type": "string", "format": "uuid"}, "title": {"type": "string", "minLength": 3, "maxLength": 200},
+                         "when": {"type": "string", "format": "date-time"}, "price": {"type": "number", "minimum": 0},
+                         "tags": {"type": "array", "items": short, "maxItems": 5}, "owner": person})},
+    "steps, as in OpenAI's examples": record({"steps": {"type": "array", "items": record({"explanation": text, "output": text})}, "final_answer": text}),
+    "recursive user interface": {
+        "$ref": "#/$defs/node",
+        "$defs": {"node": record({"type": {"enum": ["div", "button", "header", "form"]}, "label": short,
+                                  "children": {"type": "array", "items": {"$ref": "#/$defs/node"}, "maxItems": 4},
+                                  "attributes": {"type": "array", "items": record({"name": short, "value": text}), "maxItems": 3}})}},
+    "union by kind": {"oneOf": [record({"kind": {"const": "a"}, "value": text}), record({"kind": {"const": "b"}, "items": {"type": "array", "items": person}})]},
+    "pattern": record({"code": {"type": "string", "pattern": "^[A-Z]{2}-[0-9]{4,6}$"}, "slug": {"type": "string", "pattern": "^[a-z0-9-]+$"}}),
+    "pattern and length": record({"slug": {"type": "string", "pattern": "^[a-z]+(-[a-z]+)*$", "maxLength": 40}, "note": {"type": "string", "pattern": "[.!?]$", "maxLength": 200}}),
+}
+
+for name, schema in SCHEMAS.items():
+    line = json.dumps({"schema": schema, "seed": 1, "runs": 60})
+    driver = subprocess.run([BUILD / "tests" / "grammar" / "grammar_driver"], input=line.encode(), capture_output=True, check=True,
+                            env={**os.environ, "GPTOSS_TESTS_DIR": str(ROOT / "tests")})
+    answer = json.loads(driver.stdout)
+    print(name if "runs" in answer else f"{name}: {answer['error']}")
+    for times in driver.stderr.decode().splitlines()[1:]:
+        print("   ", times)
