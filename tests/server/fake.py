@@ -52,6 +52,13 @@ class FakeServer:
             assert time.monotonic() < end, f"{report['running']} sequences still run"
             time.sleep(0.005)
 
+    def wait_submitted(self, seconds=5.0):
+        """Until the engine has had a request: before that, nothing runs either."""
+        end = time.monotonic() + seconds
+        while not self.report()["submitted"]:
+            assert time.monotonic() < end, "no request reached the engine"
+            time.sleep(0.005)
+
     def request(self, method, path, body=None, headers=None, timeout=10):
         """(status, headers, bytes) of one request on its own connection; the answer must be one that /openapi.json describes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)

@@ -342,6 +342,7 @@ def test_closing_sends_what_is_ready(own_server):
     server.say(server.ids(" w") * 500)
     with server.connect() as s:
         s.sendall(http("POST", "/v1/completions", json.dumps({"prompt": "x", "max_tokens": 500, "stream": True}).encode()))
+        server.wait_submitted()
         server.wait_idle()
         server.close(5)
         start = time.monotonic()
@@ -355,8 +356,7 @@ def test_closing_does_not_wait_for_ever(own_server):
     with server.connect() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.sendall(http("POST", "/v1/completions", json.dumps({"prompt": "x", "max_tokens": 3000, "n": 30, "stream": True}).encode()))
-        while not server.report()["submitted"]:  # nothing runs before the request was read, either
-            time.sleep(0.005)
+        server.wait_submitted()
         server.wait_idle(20)
         start = time.monotonic()
         server.close(0.5)
