@@ -36,7 +36,7 @@ began=$SECONDS
 failed=0
 summary=""
 fuzz_runs=5000
-accuracy_each=10 # questions of each kind
+accuracy_each=5 # questions of each kind
 if [ $long -eq 1 ]; then
     export GPTOSS_LONG=1
     fuzz_runs=2000000
@@ -87,11 +87,15 @@ run_ctest() {
 
 # Under the sanitizers a minute of clients becomes five: by default those that feed the program bad or unusual input, with --long all.
 run_python() {
-    local preset=$1 what=tests/e2e code=0
-    if [ "$preset" = asan ] && [ $long -eq 0 ]; then what=tests/e2e/test_hostile.py; fi
+    local preset=$1 server=tests/server what=tests/e2e code=0
+    if [ "$preset" = asan ] && [ $long -eq 0 ]; then
+        server="tests/server/test_http_hostile.py tests/server/test_forced_output.py"
+        what=tests/e2e/test_hostile.py
+    fi
     # One call each: two folders have a conftest.
     if [ "$preset" = release ]; then build/venv/bin/python -m pytest tests/grammar -q -rs -p no:cacheprovider || code=1; fi
-    build/venv/bin/python -m pytest tests/server -q -rs --durations=8 -p no:cacheprovider || code=1
+    # shellcheck disable=SC2086
+    build/venv/bin/python -m pytest $server -q -rs --durations=8 -p no:cacheprovider || code=1
     # shellcheck disable=SC2086
     build/venv/bin/python -m pytest $what -q -rs --durations=8 -p no:cacheprovider || code=1
     return $code

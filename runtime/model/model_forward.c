@@ -53,7 +53,7 @@ static status logits_and_sample(model *m, const model_step *step, status_detail 
 static bool takes_decode(const model *m, const model_step *step)
 {
     int n = step->batch.n_tokens;
-    if (n > m->decode_rows || n != step->batch.n_sequences || n != step->n_logit_rows) return false;
+    if (n == 0 || n > m->decode_rows || n != step->batch.n_sequences || n != step->n_logit_rows) return false;
     for (int i = 0; i < n; i++)
         if (step->logit_rows[i].row != i || step->batch.sequence_start[i] != i) return false;
     return true;
