@@ -37,13 +37,16 @@ failed=0
 summary=""
 fuzz_runs=5000
 accuracy_each=5 # questions of each kind
+architectures="80;90a" # with --long 100 too, which takes the paths of 90
 if [ $long -eq 1 ]; then
     export GPTOSS_LONG=1
     fuzz_runs=2000000
     accuracy_each=40
+    architectures="80;90a;100"
 fi
 if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 export OMPI_MCA_rmaps_base_oversubscribe=1
+export OMP_WAIT_POLICY=passive # tests run side by side: waiting threads must not spin
 export UBSAN_OPTIONS=print_stacktrace=1
 # What Open MPI itself never frees is no leak of ours (tests/comm/keep_modules.c lets the check tell).
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
@@ -95,7 +98,7 @@ run_python() {
     # One call each: two folders have a conftest.
     if [ "$preset" = release ]; then build/venv/bin/python -m pytest tests/grammar -q -rs -p no:cacheprovider || code=1; fi
     # shellcheck disable=SC2086
-    build/venv/bin/python -m pytest $server -q -rs --durations=8 -p no:cacheprovider || code=1
+    build/venv/bin/python -m pytest $server -n 2 --dist loadfile -q -rs --durations=8 -p no:cacheprovider || code=1
     # shellcheck disable=SC2086
     build/venv/bin/python -m pytest $what -q -rs --durations=8 -p no:cacheprovider || code=1
     return $code
@@ -124,7 +127,7 @@ if wants python && [ $long -eq 1 ]; then packages_need chromium chromium-driver 
 
 for preset in release asan; do
     if wants $preset; then
-        if step "build-$preset" build $preset; then
+        if step "build-$preset" build $preset "-DGPTOSS_CUDA_ARCHITECTURES=$architectures"; then
             step "test-$preset" run_ctest $preset
             note "$preset" "$(count_ctest "$LOGS/test-$preset.log")"
         else

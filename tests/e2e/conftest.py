@@ -16,6 +16,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("GPTOSS_BUILD_DIR", ROOT / "build" / "release"))
 PROGRAM = BUILD / "launch" / "gptoss-tp"
+LONG = bool(os.environ.get("GPTOSS_LONG"))  # everything, however long it takes
 BACKEND = os.environ.get("GPTOSS_BACKEND", "cpu")
 START_SECONDS = 60
 

@@ -1,19 +1,17 @@
 """openai-agents, as people use it: streamed loops, several turns, structured results, one agent handing over to another. With $GPTOSS_LONG over
 both APIs and at 2 ranks, too."""
 import asyncio
-import os
 import typing
 
 import openai
 import pydantic
 import pytest
 
-from conftest import ROOT, Server
+from conftest import LONG, ROOT, Server
 
 agents = pytest.importorskip("agents", reason="openai-agents is not installed")
 agents.set_tracing_disabled(True)
 
-LONG = bool(os.environ.get("GPTOSS_LONG"))
 MODEL = ROOT / "tests" / "data" / "tiny"
 DATE = {"current_date": "2026-03-14"}
 pytestmark = pytest.mark.skipif(not (MODEL / "config.json").exists(), reason=f"{MODEL} holds no trained model")

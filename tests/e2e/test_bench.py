@@ -2,7 +2,7 @@
 import json
 
 import pytest
-from conftest import ROOT, run
+from conftest import LONG, ROOT, run
 
 TINY = ROOT / "configs" / "tiny.yaml"
 FAST = ["--seconds", "0.02", "--context", "40", "--set", "engine.max_tokens_per_step=64"]
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_left_out(tiny_model, tmp_path):
     assert len([line for line in ended.stderr.splitlines() if " error" in line and "--batch" in line]) == 1, ended.stderr
 
 
-@pytest.mark.parametrize("ranks", [0, 2])
+@pytest.mark.parametrize("ranks", [0, 2] if LONG else [0])
 @pytest.mark.parametrize("flags, code, says", [
     (["--case", "speed"], 2, "--case"), (["--batch", "1,x"], 2, "--batch"), (["--context", "999999"], 2, "--context"),
     (["--prompt", "999999"], 2, "--prompt"), (["--json", "/nowhere/at/all.json"], 2, "/nowhere/at/all.json"),

@@ -2,7 +2,6 @@
 and nobody else in the batch notices."""
 import concurrent.futures
 import json
-import os
 import pathlib
 import sys
 
@@ -10,13 +9,13 @@ import jsonschema
 import pytest
 import requests
 
-from conftest import ROOT, Server
+from conftest import LONG, ROOT, Server
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "server"))
 import schemas  # noqa: E402  tests/server/schemas.py
 
 TRAINED = ROOT / "tests" / "data" / "tiny"
-RUNS = 300 if os.environ.get("GPTOSS_LONG") else 12
+RUNS = 300 if LONG else 8
 ASK = {"messages": [{"role": "user", "content": "What is the weather in Paris?"}]}
 CITY = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 12}, "days": {"enum": [1, 3, 7]}}, "required": ["city", "days"],
         "additionalProperties": False}
@@ -50,7 +49,7 @@ class Client:
         return [c for line in lines[:-1] for c in json.loads(line)["choices"]]
 
 
-@pytest.fixture(scope="module", params=[("trained", 1), ("trained", 2), ("random", 1), ("random", 2)], ids=lambda p: f"{p[0]}-{p[1]}")
+@pytest.fixture(scope="module", params=[("trained", 1), ("trained", 2), ("random", 1), ("random", 2)] if LONG else [("trained", 2), ("random", 1)], ids=lambda p: f"{p[0]}-{p[1]}")
 def client(request, tiny_model):
     weights, ranks = request.param
     if weights == "trained" and not (TRAINED / "config.json").exists():

@@ -2,7 +2,6 @@
 import asyncio
 import concurrent.futures
 import json
-import os
 import sys
 import time
 import typing
@@ -12,7 +11,7 @@ import openai
 import pydantic
 import pytest
 
-from conftest import ROOT, Server
+from conftest import LONG, ROOT, Server
 
 sys.path.insert(0, str(ROOT / "tests" / "server"))
 from response_order import check_order  # noqa: E402
@@ -25,7 +24,7 @@ WEATHER = {"type": "function", "name": "get_weather", "description": "Weather of
 pytestmark = pytest.mark.skipif(not (MODEL / "config.json").exists(), reason=f"{MODEL} holds no trained model")
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["1 rank", "2 ranks"])
+@pytest.fixture(scope="module", params=[1, 2] if LONG else [2], ids=lambda ranks: f"{ranks} ranks")
 def server(request):
     running = Server(request.param, MODEL)
     yield running
@@ -249,7 +248,7 @@ def check_compatible(response):
 
 def test_compatibility_cases(ask):
     """All of them with $GPTOSS_LONG; otherwise those about the weather, which the model knows to ask for, and one of each other tool."""
-    cases = CASES if os.environ.get("GPTOSS_LONG") else [c for i, c in enumerate(CASES) if c["tool_name"] == "get_weather" or i % 5 == 0]
+    cases = CASES if LONG else [c for i, c in enumerate(CASES) if c["tool_name"] == "get_weather" or i % 5 == 0]
     reasoned, called = 0, 0
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         responses = list(pool.map(lambda case: ask(case["input"], tools=[tool_of(case)], max_output_tokens=80), cases))
@@ -267,7 +266,7 @@ def test_compatibility_cases(ask):
 
 def test_compatibility_cases_that_must_call(ask):
     """They end in a call whose arguments the tool's parameters allow, as small as the model is."""
-    cases = CASES if os.environ.get("GPTOSS_LONG") else CASES[::4]
+    cases = CASES if LONG else CASES[::4]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         responses = list(pool.map(lambda case: ask(case["input"], tools=[tool_of(case)], tool_choice="required", max_output_tokens=200), cases))
     finished = 0
