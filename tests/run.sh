@@ -37,7 +37,7 @@ failed=0
 summary=""
 fuzz_runs=5000
 accuracy_each=5 # questions of each kind
-architectures="80;90a" # with --long 100 too, which takes the paths of 90
+architectures=90a # with --long others too
 if [ $long -eq 1 ]; then
     export GPTOSS_LONG=1
     fuzz_runs=2000000
