@@ -113,6 +113,8 @@ make_venv() {
     if [ $long -eq 1 ]; then $pip -r tests/requirements-long.txt; fi
 }
 
+wait_venv() { wait "$venv" || { cat "$LOGS/venv-install.log"; return 1; }; }
+
 make_venv_litellm() {
     python3 -m venv build/venv-litellm && build/venv-litellm/bin/pip install -q --disable-pip-version-check -r tests/requirements-litellm.txt
 }
@@ -124,6 +126,9 @@ if wants python; then packages="$packages python3 python3-venv procps"; fi
 packages_need $packages || exit 1
 # The page is tested in a browser. Ubuntu has it as a snap only: there test_page.py says why it is skipped.
 if wants python && [ $long -eq 1 ]; then packages_need chromium chromium-driver fonts-dejavu-core || note browser "SKIPPED: no chromium to be had"; fi
+
+# Fetching packages is mostly waiting: beside the first build.
+if wants python; then make_venv >"$LOGS/venv-install.log" 2>&1 & venv=$!; fi
 
 for preset in release asan; do
     if wants $preset; then
@@ -145,7 +150,7 @@ if wants fuzz; then
     fi
 fi
 
-if wants python && step venv make_venv; then
+if wants python && step venv wait_venv; then
     for preset in release asan; do
         if [ ! -x build/$preset/launch/gptoss-tp ]; then
             wants $preset || note "python-$preset" "skipped: not built"

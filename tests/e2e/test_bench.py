@@ -41,7 +41,7 @@ def test_all_cases_alone(tiny_model, tmp_path):
 
 
 @pytest.mark.parametrize("ranks, attention, experts, groups", [
-    (1, "tp", "tp", 1), (2, "tp", "tp", 1), (2, "tp", "ep", 1), (2, "dp", "tp", 2), (2, "dp", "ep", 2), (4, "tp", "tp", 1), (4, "dp", "ep", 4)])
+    (1, "tp", "tp", 1), (2, "tp", "ep", 1), (2, "dp", "tp", 2), (4, "dp", "ep", 4), *([(2, "tp", "tp", 1), (2, "dp", "ep", 2), (4, "tp", "tp", 1)] if LONG else [])])
 def test_layouts(tiny_model, tmp_path, ranks, attention, experts, groups):
     """Batch 3 does not divide evenly over groups, and leaves one of four without a sequence."""
     _, report = bench(ranks, tiny_model, tmp_path, "--batch", "3,8", "--prompt", "20", "--bandwidth", "9GB/s", "--set", f"parallel.attention={attention}",
