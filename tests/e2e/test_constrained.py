@@ -49,7 +49,7 @@ class Client:
         return [c for line in lines[:-1] for c in json.loads(line)["choices"]]
 
 
-@pytest.fixture(scope="module", params=[("trained", 1), ("trained", 2), ("random", 1), ("random", 2)] if LONG else [("trained", 2), ("random", 1)], ids=lambda p: f"{p[0]}-{p[1]}")
+@pytest.fixture(scope="module", params=[("trained", 1), ("trained", 2), ("random", 1), ("random", 2)] if LONG else [("random", 2)], ids=lambda p: f"{p[0]}-{p[1]}")
 def client(request, tiny_model):
     weights, ranks = request.param
     if weights == "trained" and not (TRAINED / "config.json").exists():
