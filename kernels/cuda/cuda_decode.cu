@@ -10,19 +10,19 @@
  *   gate_up     a share of the row tiles of the chosen    -> activations
  *   down        likewise                                  -> returned; the next layer's start adds them up
  *
- * and after the last layer the LM head, a share of the rows each. The memory never waits for any of this: it is read by
+ * and after the last layer the LM head, a share of the rows each. Weights are read by
  *
  *   producer warp     one thread walks through the same stages, ahead of everybody, and fills the ring with the weights of this block's shares by bulk
- *     | full[], empty[]   copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory. Weights do not depend on
- *     |                   activations; only the experts' wait until the router has spoken (routed).
+ *     | full[], empty[]   copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory; two of them on their way at a time. Weights
+ *     |                   do not depend on activations; only the experts' wait until the router has spoken (routed).
  *   18 consumer warps a matrix row each (dense), or 9 the columns of an expert's row tile
  *     | summed[], taken[]
- *   2 finishing warps of the expert stages
+ *   1 finishing warp  of the expert stages
  *
- * Consumers and finishers together are the workers, who gather vectors between the stages and meet at decode_sync_workers().
+ * Consumers and finisher together are the workers, who gather vectors between the stages and meet at decode_sync_workers().
  *
- * Shared memory: the ring; x; normed for both number formats, or the result of attention; and one region for attention's partial sums, the router's logits
- * and the activations, in this order through a layer. Results are rounded where the stages of ops.h round them. */
+ * Shared memory: the ring; x; normed for both number formats, or the result of attention; and one region for attention's partial sums,
+ * then the activations. Results are rounded where the stages of ops.h round them. */
 #include "kernels/cuda/cuda_decode_attention.cuh"
 #include "kernels/cuda/cuda_decode_dense.cuh"
 #include "kernels/cuda/cuda_decode_experts.cuh"
@@ -71,7 +71,7 @@ DECODE_STAGE void prefetch_layer(int l)
     attention_prefetch(layer);
     int thread = decode_thread() - 2 * SHARE_KEYS, line = (int)blockIdx.x * LINE;
     if (thread == 0) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].begin);
-    if (thread == 1) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].end);
+    if (thread == 1) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].end - 1);
     if (thread == 2 && layer.o_bias) attention_prefetch_line(layer.o_bias + decode_memory().shares[SHARE_OUT].begin);
     if (thread == 3) attention_prefetch_line(layer.router_bias + decode_memory().shares[SHARE_ROUTER].begin);
     if (thread == 4) attention_prefetch_line(layer.sinks);
@@ -80,7 +80,20 @@ DECODE_STAGE void prefetch_layer(int l)
 }
 
 /* What a block does in a layer, in this order; the step ends with the first two after the last layer. */
-enum decode_stage { STAGE_NORM_ATTENTION, STAGE_QKV, STAGE_ATTENTION, STAGE_TAKE_ATTN, STAGE_OUT, STAGE_NORM_EXPERTS, STAGE_ROUTER, STAGE_CHOOSE, STAGE_GATE_UP, STAGE_TAKE_ACTIVATIONS, STAGE_DOWN, STAGES };
+enum decode_stage {
+    STAGE_NORM_ATTENTION,
+    STAGE_QKV,
+    STAGE_ATTENTION,
+    STAGE_TAKE_ATTN,
+    STAGE_OUT,
+    STAGE_NORM_EXPERTS,
+    STAGE_ROUTER,
+    STAGE_CHOOSE,
+    STAGE_GATE_UP,
+    STAGE_TAKE_ACTIVATIONS,
+    STAGE_DOWN,
+    STAGES
+};
 
 DECODE_STAGE void norm_stage(int l, decode_stage stage)
 {

@@ -5,7 +5,8 @@
 #include "kernels/cuda/cuda_mxfp4.cuh"
 #include "kernels/cuda/cuda_ring.cuh"
 
-/* Warps of a block: consumers, one that finishes what they leave, one that produces: five on each quarter of an SM. CUT_WARPS warps share the columns of an expert's row tile, CUT_TILES column tiles each. */
+/* Warps of a block: consumers, one that finishes what they leave, one that produces: five on each quarter of an SM. CUT_WARPS warps share the columns of an
+ * expert's row tile, CUT_TILES column tiles each. */
 enum { CUT_WARPS = 9, CUT_GROUPS = 2, CUT_TILES = 5, CONSUMERS = CUT_WARPS * CUT_GROUPS, WORKERS = CONSUMERS + 1 };
 enum { WORKER_THREADS = 32 * WORKERS, DECODE_THREADS = WORKER_THREADS + 32 };
 /* Of what the kernel serves. */

@@ -185,11 +185,9 @@ static void check(void *backend, ops_shape shape, const int *positions)
         ops_stack stack = {LAYERS, m.layers, m.embedding, m.final_norm, m.head};
         if (s.ops->decode_open(s.c, &stack, &max_rows, &detail) != STATUS_OK) fail_msg("decode_open: %s", detail.text);
     }
-    if (max_rows)
-        compare(&s, &m, positions);
-    else
-        print_message("hidden %d on %s: stage by stage\n", shape.hidden, s.ops->name);
+    if (max_rows) compare(&s, &m, positions);
     suite_close(&s);
+    if (!max_rows) skip(); /* counted and shown: where a backend should have the stage, this is a failure to look at */
 }
 
 static const int positions[STEPS] = {0, 1, 40, 300, 1023, 4095};
