@@ -181,8 +181,10 @@ if [ $gpu -eq 1 ]; then
         done
         GPTOSS_BACKEND=cuda GPTOSS_BUILD_DIR=$PWD/build/release step gpu-clients build/venv/bin/python -m pytest -q -rs -p no:cacheprovider \
             tests/e2e/test_gpu.py tests/e2e/test_job.py tests/e2e/test_hostile.py tests/e2e/test_openai_client.py tests/e2e/test_meaning.py
-        step gpu-sanitizer compute-sanitizer --error-exitcode 1 build/release/tests/kernels/test_kernels_experts
-        note gpu "goldens at 1, 2 and 4 ranks on one GPU, clients, memory checks of the expert products"
+        for program in build/release/tests/kernels/test_kernels_*; do
+            step "gpu-memory-${program##*_kernels_}" compute-sanitizer --error-exitcode 1 "$program"
+        done
+        note gpu "goldens at 1, 2 and 4 ranks on one GPU, clients, memory checks of the backend suite"
     fi
 fi
 
