@@ -8,7 +8,6 @@ import pathlib
 import re
 import shutil
 import sys
-import time
 
 import pytest
 
