@@ -40,16 +40,19 @@ __device__ static inline void attention_mma(float d[4], const uint32_t a[4], uin
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-__device__ static inline void attention_ldmatrix(uint32_t r[4], const void *shared)
+/* Four 8 x 8 matrices; each lane gives the address, in shared memory, of a row. */
+__device__ static inline void attention_ldmatrix_at(uint32_t r[4], uint32_t address)
 {
-    uint32_t address = (uint32_t)__cvta_generic_to_shared(shared);
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address));
 }
-
+__device__ static inline void attention_ldmatrix_transposed_at(uint32_t r[4], uint32_t address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address));
+}
+__device__ static inline void attention_ldmatrix(uint32_t r[4], const void *shared) { attention_ldmatrix_at(r, (uint32_t)__cvta_generic_to_shared(shared)); }
 __device__ static inline void attention_ldmatrix_transposed(uint32_t r[4], const void *shared)
 {
-    uint32_t address = (uint32_t)__cvta_generic_to_shared(shared);
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address));
+    attention_ldmatrix_transposed_at(r, (uint32_t)__cvta_generic_to_shared(shared));
 }
 
 __device__ static inline uint32_t attention_pack(float low, float high)

@@ -12,10 +12,10 @@
  *
  * and after the last layer the LM head, a share of the rows each. Weights are read by
  *
- *   producer warp     one thread walks through the same stages, ahead of everybody, and fills the ring with the weights of this block's shares by bulk
- *     | full[], empty[]   copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory; two of them on their way at a time. Weights
- *     |                   do not depend on activations; only the experts' wait until the router has spoken (routed).
- *   18 consumer warps a matrix row each (dense), or 9 the columns of an expert's row tile
+ *   producer warp     walks through the same stages, ahead of everybody, and fills the ring with the weights of this block's shares, and its keys and values,
+ *     | full[], empty[]   by bulk copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory; two of them on their way at a time.
+ *     |                   They do not depend on activations; only the experts' weights wait until the router has spoken (routed).
+ *   18 consumer warps a slot each (dense: a few rows), 4 a slot (16 keys each), or 9 a slot (the columns of an expert's row tile)
  *     | summed[], taken[]
  *   1 finishing warp  of the expert stages
  *
@@ -45,6 +45,7 @@ __device__ static void produce(void)
         bool last = l == a.n_layers;
         dense_produce(units, last ? a.head : layer.qkv, s.shares[last ? SHARE_HEAD : SHARE_QKV], a.hidden, once);
         if (last) break;
+        attention_produce(units, l, once);
         dense_produce(units, layer.o, s.shares[SHARE_OUT], a.q_heads * HEAD_DIM, once);
         dense_produce(units, layer.router, s.shares[SHARE_ROUTER], a.hidden, once);
         ring_wait((uint64_t *)&s.routed, l);
@@ -59,7 +60,18 @@ __device__ static inline void load_layer(int l)
     decode_shared &s = decode_memory();
     if (l < s.args.n_layers && threadIdx.x < sizeof(decode_layer) / sizeof(uint64_t))
         ((uint64_t *)&s.layers[l % 2])[threadIdx.x] = ((const uint64_t *)(s.args.layers + l))[threadIdx.x];
+    if (l > 0 && threadIdx.x == 0) s.first_unit[l % 2] = s.first_unit[(l - 1) % 2] + s.layer_units + s.key_units[s.layers[(l - 1) % 2].kind];
 }
+
+/* Units that went through the ring before this product of layer l. */
+__device__ static inline int units_before(int l, decode_shares share)
+{
+    const decode_shared &s = decode_memory();
+    bool keys = share != SHARE_QKV && share != SHARE_HEAD;
+    return s.first_unit[l % 2] + s.units[share] + (keys ? s.key_units[s.layers[l % 2].kind] : 0);
+}
+
+__device__ static inline void prefetch_line(const void *address) { asm volatile("prefetch.global.L2 [%0];" ::"l"(address)); }
 
 /* Brings the small things that layer l will read into the L2 cache: from memory they would come too late. A line each, or this block's part of one. */
 DECODE_STAGE void prefetch_layer(int l)
@@ -68,15 +80,14 @@ DECODE_STAGE void prefetch_layer(int l)
     const decode_args &a = decode_memory().args;
     const decode_layer &layer = decode_memory().layers[l % 2];
     if (l >= a.n_layers) return;
-    attention_prefetch(layer);
-    int thread = decode_thread() - 2 * SHARE_KEYS, line = (int)blockIdx.x * LINE;
-    if (thread == 0) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].begin);
-    if (thread == 1) attention_prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].end - 1);
-    if (thread == 2 && layer.o_bias) attention_prefetch_line(layer.o_bias + decode_memory().shares[SHARE_OUT].begin);
-    if (thread == 3) attention_prefetch_line(layer.router_bias + decode_memory().shares[SHARE_ROUTER].begin);
-    if (thread == 4) attention_prefetch_line(layer.sinks);
-    if (thread == 5 && line < a.hidden) attention_prefetch_line(layer.attn_norm + line);
-    if (thread == 6 && line < a.hidden) attention_prefetch_line(layer.mlp_norm + line);
+    int thread = decode_thread(), line = (int)blockIdx.x * LINE;
+    if (thread == 0) prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].begin);
+    if (thread == 1) prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].end - 1);
+    if (thread == 2 && layer.o_bias) prefetch_line(layer.o_bias + decode_memory().shares[SHARE_OUT].begin);
+    if (thread == 3) prefetch_line(layer.router_bias + decode_memory().shares[SHARE_ROUTER].begin);
+    if (thread == 4) prefetch_line(layer.sinks);
+    if (thread == 5 && line < a.hidden) prefetch_line(layer.attn_norm + line);
+    if (thread == 6 && line < a.hidden) prefetch_line(layer.mlp_norm + line);
 }
 
 /* What a block does in a layer, in this order; the step ends with the first two after the last layer. */
@@ -112,7 +123,7 @@ DECODE_STAGE void dense_stage(int l, decode_stage stage)
     decode_shares share = head ? SHARE_HEAD : qkv ? SHARE_QKV : out ? SHARE_OUT : SHARE_ROUTER;
     const bf16 *bias = head ? NULL : qkv ? layer.qkv_bias : out ? layer.o_bias : layer.router_bias;
     int place = qkv ? s.args.places.qkv : out ? s.args.places.delta : s.args.places.logits;
-    dense_product(l * s.layer_units + s.units[share], bias, share, out ? s.args.q_heads * HEAD_DIM : s.args.hidden,
+    dense_product(units_before(l, share), bias, share, out ? s.args.q_heads * HEAD_DIM : s.args.hidden,
                   head ? DENSE_LOGITS : qkv || out ? DENSE_WORDS_BF16 : DENSE_WORDS, place, decode_place_of(l));
 }
 
@@ -121,7 +132,7 @@ DECODE_STAGE void product_stage(int l, decode_stage stage)
     decode_shared &s = decode_memory();
     bool up = stage == STAGE_GATE_UP;
     int before = up ? 0 : s.units[SHARE_DOWN] - s.units[SHARE_GATE_UP];
-    experts_stage(l * s.layer_units + s.units[up ? SHARE_GATE_UP : SHARE_DOWN], l * s.layer_expert_units + before, l, up ? EXPERT_GATE_UP : EXPERT_DOWN, decode_place_of(l));
+    experts_stage(units_before(l, up ? SHARE_GATE_UP : SHARE_DOWN), l * s.layer_expert_units + before, l, up ? EXPERT_GATE_UP : EXPERT_DOWN, decode_place_of(l));
 }
 
 DECODE_STAGE void activations_stage(int l)
@@ -147,7 +158,7 @@ __device__ static inline void work(void)
         case STAGE_QKV:
         case STAGE_OUT:
         case STAGE_ROUTER: dense_stage(l, stage); break;
-        case STAGE_ATTENTION: attention_stage(l); break;
+        case STAGE_ATTENTION: attention_stage(l, units_before(l, SHARE_OUT) - s.key_units[s.layers[l % 2].kind]); break;
         case STAGE_TAKE_ATTN: vector_take_attn(decode_place_of(l)); break;
         case STAGE_CHOOSE:
             vector_choose(decode_place_of(l));
@@ -174,6 +185,8 @@ __device__ static void prepare(void)
         units += experts ? range.end - range.begin : dense_units(range, i == SHARE_OUT ? a.q_heads * HEAD_DIM : a.hidden);
         if (i == SHARE_DOWN) s.layer_units = units;
     }
+    for (int kind = 0; kind < OPS_KV_KINDS; kind++) s.key_units[kind] = attention_units(s.parts[kind]);
+    s.first_unit[0] = 0;
     s.layer_expert_units = s.layer_units - s.units[SHARE_GATE_UP];
     s.epoch = (uint32_t)*a.serial * (uint32_t)(a.n_layers + 1) + 1;
 }
@@ -204,7 +217,7 @@ __global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_
     __syncthreads();
     if (threadIdx.x < WORKER_THREADS)
         work();
-    else if (threadIdx.x == WORKER_THREADS)
+    else
         produce();
 }
 
@@ -216,10 +229,11 @@ static bool serves(const ops_context *c, const ops_stack *stack)
     const ops_weight *up = &stack->layers[0].gate_up, *down = &stack->layers[0].down;
     int group = s->q_heads / s->kv_heads;
     bool whole = s->logit_shards == 1 && s->expert_count == s->n_experts && up->rows == 2 * (int64_t)s->intermediate && stack->head.rows == s->vocab;
-    bool fits = s->head_dim == HEAD_DIM && group <= MAX_GROUP && s->hidden <= MAX_HIDDEN && s->hidden % MXFP4_TILE_ROWS == 0 && s->intermediate <= MAX_HIDDEN &&
+    bool fits = s->head_dim == HEAD_DIM && group <= MAX_GROUP && s->hidden <= MAX_HIDDEN && s->hidden % MXFP4_TILE_COLS == 0 && s->intermediate <= MAX_HIDDEN &&
                 s->intermediate % MXFP4_TILE_ROWS == 0 && s->q_heads * HEAD_DIM <= MAX_ATTN && s->top_k <= MAX_TOP_K && s->n_experts <= MAX_ROUTED;
     int64_t units = (int64_t)s->top_k * up->rows / MXFP4_TILE_ROWS / c->sm_count + 1;
     bool busy = s->hidden >= c->sm_count && s->kv_heads <= c->sm_count; /* every block has a part of `out`, which keeps its producer within a layer of its workers */
+    fits = fits && s->block_tokens % GROUP_KEYS == 0;
     return c->major >= 9 && whole && fits && busy && units <= MAX_UNITS && down->rows == s->hidden && sizeof(decode_shared) <= c->shared_max;
 }
 
@@ -258,6 +272,34 @@ static decode_places lay_out(const ops_shape *s)
     return p;
 }
 
+/* [tokens, kv_heads, 64] as boxes of 16 tokens of a head. No box is asked for that lies beyond the cache, whose size need not be known. */
+static bool describe_cache(const ops_shape *s, void *cache, CUtensorMap *map)
+{
+    typedef CUresult encode(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *, const cuuint64_t *, const cuuint32_t *, const cuuint32_t *,
+                            CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+    const cuuint64_t row = HEAD_DIM * sizeof(bf16), sizes[] = {HEAD_DIM, (cuuint64_t)s->kv_heads, (cuuint64_t)1 << 31}, strides[] = {row, row * (cuuint64_t)s->kv_heads};
+    const cuuint32_t box[] = {HEAD_DIM, 1, GROUP_KEYS}, steps[] = {1, 1, 1};
+    cudaDriverEntryPointQueryResult found;
+    void *function = NULL;
+    if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found) != cudaSuccess || found != cudaDriverEntryPointSuccess)
+        return false;
+    return ((encode *)function)(map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, cache, sizes, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+}
+
+/* Both for each layer, on the device; *out stays NULL if the driver has no such thing. */
+static status describe_caches(ops_context *c, const ops_stack *stack, const CUtensorMap **out, status_detail *detail)
+{
+    size_t bytes = 2 * (size_t)stack->n_layers * sizeof(CUtensorMap);
+    CUtensorMap *maps;
+    STATUS_TRY(cuda_host_allocate(c, bytes, (void **)&maps, detail));
+    for (int i = 0; i < stack->n_layers; i++)
+        if (!describe_cache(&c->shape, stack->layers[i].k_cache, &maps[2 * i]) || !describe_cache(&c->shape, stack->layers[i].v_cache, &maps[2 * i + 1])) return STATUS_OK;
+    STATUS_TRY(cuda_allocate(c, bytes, (void **)out, detail));
+    cuda_check(c, cudaMemcpyAsync((void *)*out, maps, bytes, cudaMemcpyHostToDevice, c->stream), "the decode kernel");
+    return STATUS_OK;
+}
+
 status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, status_detail *detail)
 {
     const ops_shape *s = &c->shape;
@@ -276,6 +318,8 @@ status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, s
     decode_layer *layers;
     STATUS_TRY(cuda_host_allocate(c, bytes, (void **)&layers, detail));
     for (int i = 0; i < stack->n_layers; i++) layers[i] = describe(&stack->layers[i]);
+    STATUS_TRY(describe_caches(c, stack, &a->maps, detail));
+    if (!a->maps) return STATUS_OK; /* stage by stage, then */
     a->places = lay_out(s);
     size_t words = 2 * (size_t)a->places.size * sizeof(decode_word);
     STATUS_TRY(cuda_allocate(c, bytes, (void **)&a->layers, detail));

@@ -12,12 +12,13 @@ enum { WORKER_THREADS = 32 * WORKERS, DECODE_THREADS = WORKER_THREADS + 32 };
 /* Of what the kernel serves. */
 enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CUT_WARPS * CUT_TILES * MXFP4_TILE_COLS, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 128, MAX_SPLITS = 16 };
 /* The ring. A slot holds an expert's row tile or a few rows of a BF16 matrix; SLOT_ARRIVALS empty it, however many warps share it. */
-enum { SLOTS = 7, SLOT_BYTES = 24576, SLOT_ARRIVALS = 36, PARTIALS = 4 };
+enum { SLOTS = 7, SLOT_BYTES = 24576, SLOT_ARRIVALS = 180, PARTIALS = 4 };
 /* Slots of a block that may be on their way at once: what the memory needs to be busy, and no more. Everything else that a block reads, its instructions
  * included, queues up behind them. */
 enum { IN_FLIGHT = 2 };
 enum { MAX_UNITS = 24 }; /* of a block in an expert product */
-enum { ATTENTION_WARPS = 16, CHUNK_KEYS = 8, SHARE_KEYS = ATTENTION_WARPS * CHUNK_KEYS };
+/* Keys that a warp takes at a time, and how many warps do; keys worth a block of their own; groups whose places are looked up once a step. */
+enum { GROUP_KEYS = 16, ATTENTION_WARPS = 16, SHARE_KEYS = 128, KNOWN_GROUPS = 16, Q_STRIDE = HEAD_DIM + 8 };
 
 typedef struct decode_layer {
     const bf16 *attn_norm, *qkv, *qkv_bias, *sinks, *o, *o_bias, *mlp_norm, *router, *router_bias; /* o_bias may be NULL */
@@ -36,6 +37,7 @@ typedef struct decode_places {
 
 typedef struct decode_args {
     const decode_layer *layers;
+    const CUtensorMap *maps; /* [n_layers, 2] of keys and of values: boxes of GROUP_KEYS tokens of a head */
     const bf16 *embedding, *final_norm, *head;
     decode_word *words;  /* [2, places.size] */
     decode_places places;
@@ -53,9 +55,10 @@ struct decode_range {
     int begin, end;
 };
 
-/* A block's part of attention: keys [from, to) of one kv head; the last one is this step's own token in the last split. */
+/* A block's part of attention: keys [from, to) of one kv head, those from `visible` on; the last one is this step's own token in the last split. Of `from` on
+ * 16 keys lie side by side in the cache. */
 struct attention_part {
-    int kv_head, split, splits, from, to;
+    int kv_head, split, splits, from, to, visible;
     const int32_t *table;
 };
 
@@ -74,9 +77,9 @@ struct decode_shared {
     };
     union {
         struct {
-            float sums[ATTENTION_WARPS][MAX_GROUP][HEAD_DIM];
+            float sums[ATTENTION_WARPS][MAX_GROUP * HEAD_DIM];
             float largest[ATTENTION_WARPS][MAX_GROUP], total[ATTENTION_WARPS][MAX_GROUP];
-            bf16 q[MAX_GROUP][HEAD_DIM], k[HEAD_DIM], v[HEAD_DIM];
+            bf16 q[MAX_GROUP][Q_STRIDE], k[HEAD_DIM], v[HEAD_DIM]; /* q: a stride that keeps rows apart */
         } attention;
         __half activations[2][MAX_HIDDEN]; /* of the two choices that a block's part of down can touch */
     };
@@ -89,11 +92,13 @@ struct decode_shared {
     float squares[WORKERS];
     int context; /* keys of the sequence, this step's included */
     decode_range shares[SHARES]; /* the same in every layer */
-    int units[SHARES];           /* of a layer that go through the ring before each product */
-    int layer_units, layer_expert_units; /* in all */
+    int units[SHARES];           /* of a layer that go through the ring before each product, keys not counted */
+    int layer_units, layer_expert_units; /* in all, likewise */
+    int key_units[OPS_KV_KINDS]; /* of this block's keys */
+    int first_unit[2];           /* of this layer and the next, by turns */
     uint32_t epoch;              /* of the first layer */
     attention_part parts[OPS_KV_KINDS];
-    int tokens[OPS_KV_KINDS][SHARE_KEYS]; /* where the first keys of each part lie in the cache */
+    int tokens[OPS_KV_KINDS][KNOWN_GROUPS]; /* where the first groups of each part lie in the cache, in tokens */
     int ids[MAX_TOP_K];
     float weights[MAX_TOP_K];
 };
@@ -103,7 +108,7 @@ static_assert(sizeof(decode_shared) <= 227 * 1024, "what a block of compute capa
 /* The block's. A function, so that the compiler sees that it is shared memory wherever it is used. */
 __device__ static inline decode_shared &decode_memory(void)
 {
-    extern __shared__ __align__(128) uint8_t memory[];
+    extern __shared__ __align__(1024) uint8_t memory[]; /* boxes of tensor maps want it so */
     return *(decode_shared *)memory;
 }
 
@@ -151,15 +156,18 @@ __device__ static inline decode_range decode_share(int total)
     return {(int)((unsigned)total * blockIdx.x / gridDim.x), (int)((unsigned)total * (blockIdx.x + 1) / gridDim.x)};
 }
 
-/* The producer's side: waits until unit `unit` may be asked for, of so many bytes. */
+/* The producer's side, by its whole warp: waits until unit `unit` may be asked for, of so many bytes. */
 __device__ static inline int decode_begin_fill(int unit, uint32_t bytes)
 {
     decode_shared &s = decode_memory();
     int slot = unit % SLOTS;
     if (unit >= SLOTS) ring_wait(&s.empty[slot], unit / SLOTS - 1);
     if (unit >= IN_FLIGHT) ring_wait(&s.full[(unit - IN_FLIGHT) % SLOTS], (unit - IN_FLIGHT) / SLOTS);
-    *(volatile int *)&s.filling[slot] = unit;
-    ring_expect(&s.full[slot], bytes);
+    if (threadIdx.x % 32 == 0) {
+        *(volatile int *)&s.filling[slot] = unit;
+        ring_expect(&s.full[slot], bytes);
+    }
+    __syncwarp();
     return slot;
 }
 

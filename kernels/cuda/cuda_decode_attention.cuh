@@ -1,6 +1,6 @@
-/* Attention of the decode kernel: one token over the paged cache. A block has a kv head's group of query heads and a share of the keys; its warps take
- * 8 keys at a time. Scores by tensor cores, as in cuda_attention_tile.cuh; the weighted sum of values in F32, lane l having dimensions 2 l and 2 l + 1 of
- * every head. Keys older than this step are in the L2 cache before the query has come. */
+/* Attention of the decode kernel: one token over the paged cache. A block has a kv head's group of query heads and a share of the keys, which come through the
+ * ring like weights: they do not depend on this step, all but the last. Warps take 16 keys at a time; scores and sums by tensor cores, as in
+ * cuda_attention_tile.cuh, heads being the rows. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_ATTENTION_CUH
 #define KERNELS_CUDA_CUDA_DECODE_ATTENTION_CUH
 
@@ -11,12 +11,14 @@ __device__ static inline attention_part attention_part_of(const decode_args &a, 
 {
     attention_part p;
     p.table = a.tables[kind];
-    int window = a.windows[kind], begin = window && context > window ? context - window : 0, keys = context - begin;
-    p.splits = min((keys + SHARE_KEYS - 1) / SHARE_KEYS, a.max_splits);
+    int window = a.windows[kind];
+    p.visible = window && context > window ? context - window : 0;
+    int begin = p.visible / GROUP_KEYS * GROUP_KEYS, groups = (context - begin + GROUP_KEYS - 1) / GROUP_KEYS;
+    p.splits = min((context - p.visible + SHARE_KEYS - 1) / SHARE_KEYS, a.max_splits);
     p.kv_head = (int)blockIdx.x % a.kv_heads;
     p.split = (int)blockIdx.x / a.kv_heads;
-    p.from = begin + (int)((unsigned)keys * p.split / p.splits); /* positions times splits are less than 2^32 */
-    p.to = p.split < p.splits ? begin + (int)((unsigned)keys * (p.split + 1) / p.splits) : p.from;
+    p.from = begin + groups * p.split / p.splits * GROUP_KEYS;
+    p.to = p.split < p.splits ? min(begin + groups * (p.split + 1) / p.splits * GROUP_KEYS, context) : p.from;
     return p;
 }
 
@@ -27,49 +29,50 @@ __device__ static inline int attention_token(const attention_part &p, int positi
     return p.table[block] * (int)tokens + (position - (int)(block * tokens));
 }
 
-/* A warp's own part of what becomes its sums: first the weights [8 keys][8 heads] and how far sums shrink [8 heads], and from VALUES_AT on the values of
- * 8 keys, [8, 64]. */
-enum { SHRINK_AT = CHUNK_KEYS * MAX_GROUP, VALUES_AT = MAX_GROUP * HEAD_DIM / 2 };
-static_assert(SHRINK_AT + MAX_GROUP <= VALUES_AT && CHUNK_KEYS * HEAD_DIM * sizeof(bf16) <= VALUES_AT * sizeof(float), "they fit");
+/* A slot of the ring holds groups of 16 keys, then as many of values: each a box [16, 64], its rows' 16-byte chunks swizzled over 128 bytes. */
+enum { KV_GROUPS = 6, GROUP_BYTES = GROUP_KEYS * HEAD_DIM * 2, KV_VALUES = KV_GROUPS * GROUP_BYTES };
+static_assert(2 * KV_VALUES <= SLOT_BYTES && SLOT_BYTES % 1024 == 0 && SLOT_ARRIVALS % 60 == 0, "a slot holds them; 1 to 6 warps share its arrivals");
 
-/* Where the key at a position lies in the cache, in tokens; -1: this step's own, or none of this part. */
-__device__ static inline int attention_find(const attention_part &p, int kind, int position)
+__device__ static inline int attention_all_groups(const attention_part &p) { return (p.to - p.from + GROUP_KEYS - 1) / GROUP_KEYS; }
+__device__ static inline int attention_units(const attention_part &p) { return (attention_all_groups(p) + KV_GROUPS - 1) / KV_GROUPS; }
+
+/* Groups in unit `unit` of the part: a warp each. */
+__device__ static inline int attention_groups(const attention_part &p, int unit) { return min(attention_all_groups(p) - unit * KV_GROUPS, (int)KV_GROUPS); }
+
+/* Where the part's group lies in the cache; beyond its end: as its last. This step's own key is not there yet: attention_replace puts it where it belongs. */
+__device__ static inline int attention_find(const attention_part &p, int kind, int group)
 {
-    const decode_shared &s = decode_memory();
-    if (position >= p.to || position >= s.context - 1) return -1;
-    return position - p.from < SHARE_KEYS ? s.tokens[kind][position - p.from] : attention_token(p, position);
+    group = min(group, attention_all_groups(p) - 1);
+    return group < KNOWN_GROUPS ? decode_memory().tokens[kind][group] : attention_token(p, p.from + GROUP_KEYS * group);
 }
 
-/* Asks for 8 keys and values from `first` on: key lane / 4's dimensions 8 (lane % 4) + 32 j + 0..7 into registers, values into the warp's memory. What
- * attention_find does not find becomes zeros. */
-__device__ static inline void attention_load_chunk(uint4 k[2], bf16 *values, const decode_layer &layer, const attention_part &p, int first, int lane)
+__device__ static void attention_produce(int &units, int l, uint64_t policy)
 {
-    int kind = (int)layer.kind, stride = decode_memory().args.kv_heads * HEAD_DIM, token = attention_find(p, kind, first + lane / 4);
-    const bf16 *key = layer.k_cache + (int64_t)max(token, 0) * stride + p.kv_head * HEAD_DIM + 8 * (lane % 4);
-#pragma unroll
-    for (int j = 0; j < 2; j++) k[j] = token >= 0 ? __ldcg((const uint4 *)(key + 32 * j)) : make_uint4(0, 0, 0, 0);
-#pragma unroll
-    for (int j = 0; j < 2; j++) {
-        int row = lane / 8 + 4 * j, column = 8 * (lane % 8), from = __shfl_sync(~0u, token, 4 * row);
-        attention_copy_16(values + row * HEAD_DIM + column, layer.v_cache + (int64_t)max(from, 0) * stride + p.kv_head * HEAD_DIM + column, from >= 0);
+    decode_shared &s = decode_memory();
+    int lane = threadIdx.x % 32, kind = (int)s.layers[l % 2].kind, group = lane % KV_GROUPS, n = attention_units(s.parts[kind]);
+    const attention_part &p = s.parts[kind];
+    const CUtensorMap *map = s.args.maps + 2 * l + (lane < KV_GROUPS ? 0 : 1);
+    int token = n > 0 ? attention_find(p, kind, group) : 0;
+    for (int unit = 0; unit < n; unit++, units++) {
+        int groups = attention_groups(p, unit), slot = decode_begin_fill(units, (uint32_t)(2 * groups * GROUP_BYTES));
+        if (lane < 2 * KV_GROUPS && group < groups) ring_copy_box(s.ring[slot] + lane * GROUP_BYTES, map, 0, p.kv_head, token, &s.full[slot], policy);
+        token = attention_find(p, kind, (unit + 1) * KV_GROUPS + group);
     }
-    asm volatile("cp.async.commit_group;");
 }
 
-/* Waits for them, and puts this step's own key and value where they belong, if they do. */
-__device__ static inline void attention_await_chunk(uint4 k[2], bf16 *values, const attention_part &p, int first, int lane)
+/* Byte of a group where chunk `chunk` of row `row` lies. */
+__device__ static inline int attention_byte(int row, int chunk) { return row * HEAD_DIM * 2 + (chunk ^ row % 8) * 16; }
+
+/* This step's own key and value over what the slot has in its place, from row `own` of the group on: behind it are old things that were never numbers, maybe. */
+__device__ static inline void attention_replace(uint8_t *keys, int own, int lane)
 {
     const decode_shared &s = decode_memory();
-    int own = s.context <= p.to ? s.context - 1 - first : -1;
-    asm volatile("cp.async.wait_group 0;" ::: "memory");
+    for (int row = own + lane / 8; row < GROUP_KEYS; row += 4) {
+        *(uint4 *)(keys + attention_byte(row, lane % 8)) = *(const uint4 *)(s.attention.k + 8 * (lane % 8));
+        *(uint4 *)(keys + KV_VALUES + attention_byte(row, lane % 8)) = *(const uint4 *)(s.attention.v + 8 * (lane % 8));
+    }
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); /* before copies come here again */
     __syncwarp();
-    if (own >= 0 && own < CHUNK_KEYS) {
-        if (lane / 4 == own) {
-#pragma unroll
-            for (int j = 0; j < 2; j++) k[j] = *(const uint4 *)(s.attention.k + 32 * j + 8 * (lane % 4));
-        }
-        *(uint32_t *)(values + own * HEAD_DIM + 2 * lane) = *(const uint32_t *)(s.attention.v + 2 * lane);
-    }
 }
 
 /* Rotary embedding of this block's query heads and key; values as they are. Threads: 32 for each head of the group, 32 for the key, 32 for the value. */
@@ -93,66 +96,90 @@ __device__ static inline void attention_take_qkv(decode_place place, const atten
     out[d + HALF] = __float2bfloat16(turned ? y * cosine + x * sine : y);
 }
 
-/* A warp's keys, of which `k` and its memory have the first 8 on their way. Leaves sums over them, relative to the largest score, in shared memory. */
-__device__ static inline void attention_scan(const decode_layer &layer, const attention_part &p, uint4 k[2], int lane, int warp)
+/* Sums of a warp lie as [heads, 64] numbers, dimensions in an order that keeps the stores below apart. */
+__device__ static inline int attention_sum_at(int head, int d) { return head * HEAD_DIM + (d ^ 8 * (head % 4)); }
+
+struct attention_scores {
+    float largest, total, sums[HEAD_DIM / 8][4]; /* of head lane / 4; total: this lane's part. Of each four sums two are used */
+};
+
+/* 16 keys in shared memory, of which those from `first` to before `end` count. q: the heads' A fragments, rows 8 to 15 absent. */
+__device__ static inline void attention_group(attention_scores &v, const uint32_t (&q)[HEAD_DIM / 16][2], const uint8_t *keys, int first, int end, float scale, int lane)
+{
+    float c[2][4] = {};
+    uint32_t key = ring_address(keys) + attention_byte(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+    uint32_t value = ring_address(keys) + KV_VALUES + attention_byte(lane % 8 + lane / 8 % 2 * 8, lane / 16);
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 16; i++) {
+        const uint32_t a[4] = {q[i][0], 0, q[i][1], 0};
+        uint32_t b[4];
+        attention_ldmatrix_at(b, key ^ 32 * i); /* chunks 2 i and 2 i + 1 */
+        attention_mma(c[0], a, b[0], b[1]);
+        attention_mma(c[1], a, b[2], b[3]);
+    }
+    float scores[4], best = v.largest;
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        int at = 8 * (j / 2) + 2 * (lane % 4) + j % 2;
+        scores[j] = at >= first && at < end ? c[j / 2][j % 2] * scale : -INFINITY;
+        best = fmaxf(best, scores[j]);
+    }
+    best = fmaxf(best, __shfl_xor_sync(~0u, best, 1));
+    best = fmaxf(best, __shfl_xor_sync(~0u, best, 2)); /* finite: a group has a key */
+    float shrink = __expf(v.largest - best);
+    v.largest = best;
+    v.total *= shrink;
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        scores[j] = __expf(scores[j] - best);
+        v.total += scores[j];
+    }
+    const uint32_t weights[4] = {attention_pack(scores[0], scores[1]), 0, attention_pack(scores[2], scores[3]), 0};
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 16; i++) {
+        uint32_t b[4];
+        attention_ldmatrix_transposed_at(b, value ^ 32 * i);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float *sums = v.sums[2 * i + half];
+            sums[0] *= shrink;
+            sums[1] *= shrink;
+            attention_mma(sums, weights, b[2 * half], b[2 * half + 1]);
+        }
+    }
+}
+
+/* This warp's groups of the part's keys, so many units having gone through the ring before. Leaves sums over them, relative to the largest score, in
+ * shared memory. */
+__device__ static inline void attention_scan(int units, const attention_part &p, int lane, int warp)
 {
     decode_shared &s = decode_memory();
     int g = lane / 4, t = lane % 4;
-    float sums[MAX_GROUP][2] = {}, largest = -INFINITY, total = 0; /* largest, total: of head g; total is spread over the quad */
-    float *mine = (float *)s.attention.sums + warp * MAX_GROUP * HEAD_DIM;
-    bf16 *values = (bf16 *)(mine + VALUES_AT);
+    uint32_t q[HEAD_DIM / 16][2];
+    attention_scores v = {};
+    v.largest = -INFINITY;
+#pragma unroll
+    for (int i = 0; i < HEAD_DIM / 16; i++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) q[i][half] = *(const uint32_t *)(s.attention.q[g] + 16 * i + 8 * half + 2 * t);
 #pragma unroll 1
-    for (int first = p.from + CHUNK_KEYS * warp; first < p.to; first += SHARE_KEYS) {
-        attention_await_chunk(k, values, p, first, lane);
-        float c[4] = {};
-#pragma unroll
-        for (int j = 0; j < 2; j++) {
-            uint4 q = g < s.args.group ? *(const uint4 *)(s.attention.q[g] + 32 * j + 8 * t) : make_uint4(0, 0, 0, 0);
-            const uint32_t first_half[4] = {q.x, 0, q.y, 0}, second_half[4] = {q.z, 0, q.w, 0};
-            attention_mma(c, first_half, k[j].x, k[j].y);
-            attention_mma(c, second_half, k[j].z, k[j].w);
-        }
-        float low = first + 2 * t < p.to ? c[0] * s.args.scale : -INFINITY, high = first + 2 * t + 1 < p.to ? c[1] * s.args.scale : -INFINITY;
-        float best = fmaxf(largest, fmaxf(low, high));
-        best = fmaxf(best, __shfl_xor_sync(~0u, best, 1));
-        best = fmaxf(best, __shfl_xor_sync(~0u, best, 2)); /* finite: a chunk has a key */
-        float shrink = __expf(largest - best);
-        low = __expf(low - best);
-        high = __expf(high - best);
-        total = total * shrink + low + high;
-        largest = best;
-        mine[2 * t * MAX_GROUP + g] = low;
-        mine[(2 * t + 1) * MAX_GROUP + g] = high;
-        if (t == 0) mine[SHRINK_AT + g] = shrink;
+    for (int group = warp; group < attention_all_groups(p); group += ATTENTION_WARPS) {
+        int unit = group / KV_GROUPS, slot = (units + unit) % SLOTS, first = p.from + group * GROUP_KEYS, own = s.context - 1 - first;
+        uint8_t *keys = s.ring[slot] + group % KV_GROUPS * GROUP_BYTES;
+        decode_wait_filled(units + unit);
+        if (own >= 0 && own < GROUP_KEYS) attention_replace(keys, own, lane);
+        attention_group(v, q, keys, p.visible - first, p.to - first, s.args.scale, lane);
         __syncwarp();
-#pragma unroll
-        for (int h = 0; h < MAX_GROUP; h++) {
-            float keep = mine[SHRINK_AT + h];
-            sums[h][0] *= keep;
-            sums[h][1] *= keep;
-        }
-#pragma unroll 4
-        for (int i = 0; i < CHUNK_KEYS; i++) {
-            uint32_t v = *(const uint32_t *)(values + i * HEAD_DIM + 2 * lane);
-            float x = __uint_as_float(v << 16), y = __uint_as_float(v & 0xffff0000u);
-#pragma unroll
-            for (int h = 0; h < MAX_GROUP; h++) {
-                float weight = mine[i * MAX_GROUP + h];
-                sums[h][0] = fmaf(weight, x, sums[h][0]);
-                sums[h][1] = fmaf(weight, y, sums[h][1]);
-            }
-        }
-        __syncwarp();
-        if (first + SHARE_KEYS < p.to) attention_load_chunk(k, values, layer, p, first + SHARE_KEYS, lane);
+        if (lane == 0) decode_arrive(&s.empty[slot], SLOT_ARRIVALS / attention_groups(p, unit));
     }
-    total += __shfl_xor_sync(~0u, total, 1);
-    total += __shfl_xor_sync(~0u, total, 2);
+    v.total += __shfl_xor_sync(~0u, v.total, 1);
+    v.total += __shfl_xor_sync(~0u, v.total, 2);
     if (t == 0) {
-        s.attention.largest[warp][g] = largest;
-        s.attention.total[warp][g] = total;
+        s.attention.largest[warp][g] = v.largest;
+        s.attention.total[warp][g] = v.total;
     }
 #pragma unroll
-    for (int h = 0; h < MAX_GROUP; h++) *(float2 *)&s.attention.sums[warp][h][2 * lane] = make_float2(sums[h][0], sums[h][1]);
+    for (int i = 0; i < HEAD_DIM / 8; i++) *(float2 *)(s.attention.sums[warp] + attention_sum_at(g, 8 * i + 2 * t)) = make_float2(v.sums[i][0], v.sums[i][1]);
 }
 
 /* What a (head, two dimensions) of a block's warps, or of a kv head's splits, come to. */
@@ -160,16 +187,17 @@ struct attention_sum {
     float x, y, largest, total;
 };
 
-__device__ static inline attention_sum attention_of_warps(int head, int d)
+/* warps: those that had keys */
+__device__ static inline attention_sum attention_of_warps(int head, int d, int warps)
 {
     const decode_shared &s = decode_memory();
     attention_sum out = {0, 0, -INFINITY, 0};
 #pragma unroll 4
-    for (int w = 0; w < ATTENTION_WARPS; w++) out.largest = fmaxf(out.largest, s.attention.largest[w][head]);
+    for (int w = 0; w < warps; w++) out.largest = fmaxf(out.largest, s.attention.largest[w][head]);
 #pragma unroll 4
-    for (int w = 0; w < ATTENTION_WARPS; w++) {
-        float keep = __expf(s.attention.largest[w][head] - out.largest); /* a warp without keys has -infinity: 0 */
-        float2 v = *(const float2 *)&s.attention.sums[w][head][d];
+    for (int w = 0; w < warps; w++) {
+        float keep = __expf(s.attention.largest[w][head] - out.largest);
+        float2 v = *(const float2 *)(s.attention.sums[w] + attention_sum_at(head, d));
         out.total = fmaf(keep, s.attention.total[w][head], out.total);
         out.x = fmaf(keep, v.x, out.x);
         out.y = fmaf(keep, v.y, out.y);
@@ -238,31 +266,20 @@ __device__ static inline void attention_write_cache(const decode_layer &layer, c
 
 __device__ static inline void attention_prefetch_line(const void *address) { asm volatile("prefetch.global.L2 [%0];" ::"l"(address)); }
 
-/* Brings what attention of the layer will read into the L2 cache, as far as its first keys: a thread a line. */
-__device__ static inline void attention_prefetch(const decode_layer &layer)
-{
-    const decode_shared &s = decode_memory();
-    const attention_part &p = s.parts[layer.kind];
-    int key = (int)threadIdx.x / 2;
-    if (key >= SHARE_KEYS || p.from + key >= min(p.to, s.context - 1)) return;
-    const bf16 *cache = threadIdx.x % 2 ? layer.v_cache : layer.k_cache;
-    attention_prefetch_line(cache + ((int64_t)s.tokens[layer.kind][key] * s.args.kv_heads + p.kv_head) * HEAD_DIM);
-}
-
 /* Once a step, before the first layer: this block's part for each kind of layer. Synchronises the block in between. */
 __device__ static inline void attention_prepare(void)
 {
     decode_shared &s = decode_memory();
     if (threadIdx.x < OPS_KV_KINDS) s.parts[threadIdx.x] = attention_part_of(s.args, threadIdx.x, s.context);
     __syncthreads();
-    if (threadIdx.x >= OPS_KV_KINDS * SHARE_KEYS) return;
-    int kind = threadIdx.x / SHARE_KEYS, key = threadIdx.x % SHARE_KEYS;
+    if (threadIdx.x >= OPS_KV_KINDS * KNOWN_GROUPS) return;
+    int kind = threadIdx.x / KNOWN_GROUPS, group = threadIdx.x % KNOWN_GROUPS;
     const attention_part &p = s.parts[kind];
-    s.tokens[kind][key] = p.from + key < p.to ? attention_token(p, p.from + key) : -1;
+    s.tokens[kind][group] = group < attention_all_groups(p) ? attention_token(p, p.from + GROUP_KEYS * group) : 0;
 }
 
-/* By all workers of all blocks; those without a share return soon. */
-DECODE_STAGE void attention_stage(int l)
+/* By all workers of all blocks; those without a share return soon. So many units went through the ring before. */
+DECODE_STAGE void attention_stage(int l, int units)
 {
     const decode_place place = decode_place_of(l);
     const decode_args &a = decode_memory().args;
@@ -273,18 +290,15 @@ DECODE_STAGE void attention_stage(int l)
         decode_sync_workers();
         return;
     }
-    int pair = thread, head = pair / (HEAD_DIM / 2), d = 2 * (pair % (HEAD_DIM / 2));
+    int head = thread / (HEAD_DIM / 2), d = 2 * (thread % (HEAD_DIM / 2)), warps = min(attention_all_groups(p), (int)ATTENTION_WARPS);
     unsigned short sink = head < group ? __ldg((const unsigned short *)layer.sinks + p.kv_head * group + head) : (unsigned short)0;
     attention_take_qkv(place, p);
-    uint4 k[2]; /* in the L2 cache by now: prefetch_layer asked for it */
-    bf16 *values = (bf16 *)((float *)decode_memory().attention.sums + warp * MAX_GROUP * HEAD_DIM + VALUES_AT);
-    if (warp < ATTENTION_WARPS) attention_load_chunk(k, values, layer, p, p.from + CHUNK_KEYS * warp, lane);
     decode_sync_workers();
-    if (warp < ATTENTION_WARPS) attention_scan(layer, p, k, lane, warp);
+    if (warp < warps) attention_scan(units, p, lane, warp);
     attention_write_cache(layer, p);
     decode_sync_workers();
     if (head < group) {
-        attention_sum sum = attention_of_warps(head, d);
+        attention_sum sum = attention_of_warps(head, d, warps);
         if (p.splits == 1) {
             attention_emit(place, p.kv_head * group + head, d, __uint_as_float((uint32_t)sink << 16), sum);
         } else {

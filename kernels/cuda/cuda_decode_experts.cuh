@@ -17,29 +17,22 @@ __device__ static void experts_produce(int &units, const mxfp4_stack &w, decode_
     for (int unit = range.begin; unit < range.end; unit++, units++) {
         int64_t at = (int64_t)s.ids[choice] * w.row_tiles + tile;
         int slot = decode_begin_fill(units, codes + scales);
-        ring_copy(s.ring[slot], (const uint8_t *)w.tiles + at * codes, codes, &s.full[slot], policy);
-        ring_copy(s.ring[slot] + codes, (const uint8_t *)w.scales + at * scales, scales, &s.full[slot], policy);
+        if (threadIdx.x % 32 == 0) {
+            ring_copy(s.ring[slot], (const uint8_t *)w.tiles + at * codes, codes, &s.full[slot], policy);
+            ring_copy(s.ring[slot] + codes, (const uint8_t *)w.scales + at * scales, scales, &s.full[slot], policy);
+        }
         if (++tile == w.row_tiles) tile = 0, choice++;
     }
 }
 
-/* A warp's columns of the one token's row: the B operand, of which only column 0 is not zero. */
-__device__ static inline void experts_load_row(uint4 x[CUT_TILES][2], const __half *row, int first, int tiles, int lane)
-{
-#pragma unroll
-    for (int i = 0; i < CUT_TILES; i++)
-#pragma unroll
-        for (int h = 0; h < 2; h++)
-            x[i][h] = lane < 4 && i < tiles ? *(const uint4 *)(row + (first + i) * MXFP4_TILE_COLS + 32 * h + 8 * lane) : make_uint4(0, 0, 0, 0);
-}
-
+/* The row's 16 columns are all eight columns of the B operand: each lane then has what lanes 0, 4, ... need. */
 __device__ static inline void experts_add_half(uint32_t word0, uint32_t word1, float low, float high, uint4 x, float sums[2])
 {
     uint32_t first[4], second[4];
-    float product[4];
+    float product[4] = {};
     mxfp4_fragment_half(word0, first);
     mxfp4_fragment_half(word1, second);
-    mxfp4_mma_half_first(product, first, x.x, x.y);
+    mxfp4_mma_half(product, first, x.x, x.y);
     mxfp4_mma_half(product, second, x.z, x.w);
     sums[0] = fmaf(product[0], low, sums[0]);
     sums[1] = fmaf(product[2], high, sums[1]);
@@ -50,17 +43,12 @@ __device__ static inline void experts_consume(int units, int expert_units, const
 {
     decode_shared &s = decode_memory();
     int thread = decode_thread(), lane = thread % 32, group = thread / 32 / CUT_WARPS, warp = thread / 32 % CUT_WARPS;
-    int first = w.col_tiles * warp / CUT_WARPS, tiles = w.col_tiles * (warp + 1) / CUT_WARPS - first, choice_end = 0;
+    int first = w.col_tiles * warp / CUT_WARPS, tiles = w.col_tiles * (warp + 1) / CUT_WARPS - first;
     int first_choice = range.begin / w.row_tiles;
-    uint4 x[CUT_TILES][2];
 #pragma unroll 1
     for (int index = group; index < range.end - range.begin; index += CUT_GROUPS) {
         int unit = range.begin + index, slot = (units + index) % SLOTS, part = (expert_units + index) % PARTIALS, turn = (expert_units + index) / PARTIALS;
-        if (unit >= choice_end) {
-            int choice = unit / w.row_tiles;
-            choice_end = (choice + 1) * w.row_tiles;
-            experts_load_row(x, rows + (choice - first_choice) * row_stride, first, tiles, lane);
-        }
+        const uint4 *x = (const uint4 *)(rows + (unit / w.row_tiles - first_choice) * row_stride) + lane % 4;
         float sums[2] = {};
         decode_wait_filled(units + index);
         const uint4 *codes = (const uint4 *)s.ring[slot] + first * 32 + lane;
@@ -69,8 +57,9 @@ __device__ static inline void experts_consume(int units, int expert_units, const
         for (int i = 0; i < CUT_TILES; i++) { /* without a branch, so that tiles overlap */
             uint4 c = i < tiles ? codes[i * 32] : make_uint4(0, 0, 0, 0);
             uint32_t scale = i < tiles ? scales[i * 8] : 0;
-            experts_add_half(c.x, c.y, mxfp4_scale(scale, 0), mxfp4_scale(scale, 2), x[i][0], sums);
-            experts_add_half(c.z, c.w, mxfp4_scale(scale, 1), mxfp4_scale(scale, 3), x[i][1], sums);
+            const uint4 *columns = x + (i < tiles ? (first + i) * 8 : 0);
+            experts_add_half(c.x, c.y, mxfp4_scale(scale, 0), mxfp4_scale(scale, 2), columns[0], sums);
+            experts_add_half(c.z, c.w, mxfp4_scale(scale, 1), mxfp4_scale(scale, 3), columns[4], sums);
         }
         __syncwarp();
         if (lane == 0) decode_arrive(&s.empty[slot], SLOT_ARRIVALS / CUT_WARPS);

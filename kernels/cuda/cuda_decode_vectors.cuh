@@ -1,78 +1,93 @@
 /* Vectors of the decode kernel: what all blocks gather, each for itself, between the products. Every block keeps the whole residual stream; thread i of it
- * owns pairs of elements i, i + WORKER_THREADS, ... A thread with fewer pairs than others reads its last ones twice. */
+ * owns the elements 4 i to 4 i + 3, and the same of i + WORKER_THREADS if there are so many. A thread with fewer than others reads its last ones twice. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_VECTORS_CUH
 #define KERNELS_CUDA_CUDA_DECODE_VECTORS_CUH
 
 #include <cuda_fp16.h>
 
-#include "kernels/cuda/cuda_decode_words.cuh"
+#include "kernels/cuda/cuda_decode_dense.cuh"
 
-enum { VECTOR_PAIRS = (MAX_HIDDEN / 2 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of a thread */
+enum { VECTOR_QUADS = (MAX_HIDDEN / 4 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of a thread */
 
-/* This thread's pair i, which may lie beyond the row; vector_near: then the row's last one. */
-__device__ static inline int vector_pair(int thread, int i) { return thread + i * WORKER_THREADS; }
-__device__ static inline int vector_near(int thread, int i) { return min(vector_pair(thread, i), decode_memory().args.hidden / 2 - 1); }
+/* This thread's quad i, which may lie beyond the row; vector_near: then the row's last one. */
+__device__ static inline int vector_quad(int thread, int i) { return thread + i * WORKER_THREADS; }
+__device__ static inline int vector_near(int thread, int i) { return min(vector_quad(thread, i), decode_memory().args.hidden / 4 - 1); }
 
-/* x += what is given to this thread's pairs, rounded */
-__device__ static inline void vector_add(int thread, const float2 (&more)[VECTOR_PAIRS])
+__device__ static inline float2 vector_unpack(uint32_t pair) { return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)); }
+__device__ static inline uint32_t vector_pack(float low, float high)
 {
-    decode_shared &s = decode_memory();
-#pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) {
-        if (vector_pair(thread, i) >= s.args.hidden / 2) break;
-        __nv_bfloat162 *x = (__nv_bfloat162 *)s.x + vector_pair(thread, i);
-        float2 old = __bfloat1622float2(*x);
-        *x = __floats2bfloat162_rn(old.x + more[i].x, old.y + more[i].y);
-    }
+    __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
+    return *(const uint32_t *)&both;
 }
 
 __device__ static inline void vector_embed(int id)
 {
     decode_shared &s = decode_memory();
-    const uint32_t *row = (const uint32_t *)(s.args.embedding + (int64_t)id * s.args.hidden);
-    for (int pair = threadIdx.x; pair < s.args.hidden / 2; pair += WORKER_THREADS) ((uint32_t *)s.x)[pair] = row[pair];
+    const uint2 *row = (const uint2 *)(s.args.embedding + (int64_t)id * s.args.hidden);
+    for (int quad = threadIdx.x; quad < s.args.hidden / 4; quad += WORKER_THREADS) ((uint2 *)s.x)[quad] = row[quad];
 }
 
 /* What attention gave. */
-__device__ static inline void vector_add_delta(int thread, decode_place p)
+__device__ static inline void vector_take_delta(int thread, float4 (&more)[VECTOR_QUADS], decode_place p)
 {
-    int index[VECTOR_PAIRS];
-    uint2 v[VECTOR_PAIRS];
-    float2 more[VECTOR_PAIRS];
+    int index[2 * VECTOR_QUADS];
+    uint2 v[2 * VECTOR_QUADS];
 #pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) index[i] = decode_memory().args.places.delta + 2 * vector_near(thread, i);
+    for (int i = 0; i < 2 * VECTOR_QUADS; i++) index[i] = decode_memory().args.places.delta + 4 * vector_near(thread, i / 2) + 2 * (i % 2);
     words_gather_pairs(p, index, v);
 #pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) more[i] = make_float2(__uint_as_float(v[i].x), __uint_as_float(v[i].y));
-    vector_add(thread, more);
+    for (int i = 0; i < VECTOR_QUADS; i++)
+        more[i] = make_float4(__uint_as_float(v[2 * i].x), __uint_as_float(v[2 * i].y), __uint_as_float(v[2 * i + 1].x), __uint_as_float(v[2 * i + 1].y));
 }
 
 /* The weighted sum of what the chosen experts gave. */
-__device__ static inline void vector_add_experts(int thread, decode_place p)
+__device__ static inline void vector_take_experts(int thread, float4 (&more)[VECTOR_QUADS], decode_place p)
 {
     decode_shared &s = decode_memory();
-    int index[VECTOR_PAIRS * MAX_TOP_K], top_k = s.args.top_k;
-    uint32_t v[VECTOR_PAIRS * MAX_TOP_K];
-    float2 more[VECTOR_PAIRS];
+    int index[VECTOR_QUADS * MAX_TOP_K], top_k = s.args.top_k;
+    uint2 v[VECTOR_QUADS * MAX_TOP_K];
 #pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS * MAX_TOP_K; i++)
-        index[i] = s.args.places.returned + min(i % MAX_TOP_K, top_k - 1) * s.args.hidden / 2 + vector_near(thread, i / MAX_TOP_K);
-    words_gather(p, index, v);
+    for (int i = 0; i < VECTOR_QUADS * MAX_TOP_K; i++)
+        index[i] = s.args.places.returned + min(i % MAX_TOP_K, top_k - 1) * s.args.hidden / 2 + 2 * vector_near(thread, i / MAX_TOP_K);
+    words_gather_pairs(p, index, v);
 #pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) {
-        float2 sum = make_float2(0, 0);
+    for (int i = 0; i < VECTOR_QUADS; i++) {
+        float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll
         for (int k = 0; k < MAX_TOP_K; k++) {
-            float2 value = __bfloat1622float2(*(const __nv_bfloat162 *)&v[i * MAX_TOP_K + k]);
-            sum.x = fmaf(s.weights[k], k < top_k ? value.x : 0, sum.x);
-            sum.y = fmaf(s.weights[k], k < top_k ? value.y : 0, sum.y);
+            float2 low = vector_unpack(v[i * MAX_TOP_K + k].x), high = vector_unpack(v[i * MAX_TOP_K + k].y);
+            float weight = s.weights[k];
+            if (k >= top_k) break;
+            sum = make_float4(fmaf(weight, low.x, sum.x), fmaf(weight, low.y, sum.y), fmaf(weight, high.x, sum.z), fmaf(weight, high.y, sum.w));
         }
-        more[i] = make_float2(decode_round(sum.x), decode_round(sum.y));
+        more[i] = make_float4(decode_round(sum.x), decode_round(sum.y), decode_round(sum.z), decode_round(sum.w));
     }
-    vector_add(thread, more);
 }
 
 enum vector_addend { VECTOR_NOTHING, VECTOR_DELTA, VECTOR_EXPERTS };
+
+/* x += addend, rounded, this thread's part of it; returns it and the sum of its squares. */
+__device__ static inline float vector_add(int thread, vector_addend addend, float4 (&x)[VECTOR_QUADS], decode_place p)
+{
+    decode_shared &s = decode_memory();
+    float4 more[VECTOR_QUADS] = {};
+    float squares = 0;
+    if (addend == VECTOR_DELTA) vector_take_delta(thread, more, p);
+    if (addend == VECTOR_EXPERTS) vector_take_experts(thread, more, p);
+#pragma unroll
+    for (int i = 0; i < VECTOR_QUADS; i++) {
+        int quad = vector_quad(thread, i);
+        if (quad >= s.args.hidden / 4) break;
+        uint2 *held = (uint2 *)s.x + quad;
+        float2 low = vector_unpack(held->x), high = vector_unpack(held->y);
+        uint2 sum = make_uint2(vector_pack(low.x + more[i].x, low.y + more[i].y), vector_pack(high.x + more[i].z, high.y + more[i].w));
+        *held = sum;
+        low = vector_unpack(sum.x), high = vector_unpack(sum.y);
+        x[i] = make_float4(low.x, low.y, high.x, high.y);
+        squares += low.x * low.x + low.y * low.y + (high.x * high.x + high.y * high.y);
+    }
+    return squares;
+}
 
 /* x += addend; normed, halves = RMSNorm(x) * scale, halves padded to whole column tiles with zeros. Synchronises before and after. */
 DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, decode_place p)
@@ -80,36 +95,27 @@ DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, decode_pl
     const float largest = 65504.0f; /* of FP16 */
     decode_shared &s = decode_memory();
     int hidden = s.args.hidden, thread = decode_thread();
-    uint32_t factors[VECTOR_PAIRS];
-    float2 held[VECTOR_PAIRS];
-    float squares = 0;
+    uint2 factors[VECTOR_QUADS];
+    float4 x[VECTOR_QUADS];
 #pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) factors[i] = __ldg((const uint32_t *)scale + vector_near(thread, i)); /* asked for before what is to be normed has come */
-    if (addend == VECTOR_DELTA) vector_add_delta(thread, p);
-    if (addend == VECTOR_EXPERTS) vector_add_experts(thread, p);
-#pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) {
-        held[i] = vector_pair(thread, i) < hidden / 2 ? __bfloat1622float2(((const __nv_bfloat162 *)s.x)[vector_pair(thread, i)]) : make_float2(0, 0);
-        squares += held[i].x * held[i].x + held[i].y * held[i].y;
-    }
-    squares = decode_warp_sum(squares);
+    for (int i = 0; i < VECTOR_QUADS; i++) factors[i] = __ldg((const uint2 *)scale + vector_near(thread, i)); /* asked for before what is to be normed has come */
+    float squares = decode_warp_sum(vector_add(thread, addend, x, p));
     if (thread % 32 == 0) s.squares[thread / 32] = squares;
     decode_sync_workers();
-    float total = 0;
+    float total = decode_warp_sum(thread % 32 < WORKERS ? s.squares[thread % 32] : 0), inverse = rsqrtf(total / (float)hidden + s.args.eps);
 #pragma unroll
-    for (int w = 0; w < WORKERS; w++) total += s.squares[w];
-    float inverse = rsqrtf(total / (float)hidden + s.args.eps);
-#pragma unroll
-    for (int i = 0; i < VECTOR_PAIRS; i++) {
-        if (vector_pair(thread, i) >= hidden / 2) break;
-        float2 factor = __bfloat1622float2(*(const __nv_bfloat162 *)&factors[i]);
-        __nv_bfloat162 normed = __floats2bfloat162_rn(held[i].x * inverse * factor.x, held[i].y * inverse * factor.y);
-        float2 rounded = __bfloat1622float2(normed);
-        ((__nv_bfloat162 *)s.normed)[vector_pair(thread, i)] = normed;
-        ((half2 *)s.halves)[vector_pair(thread, i)] = __floats2half2_rn(fminf(fmaxf(rounded.x, -largest), largest), fminf(fmaxf(rounded.y, -largest), largest));
+    for (int i = 0; i < VECTOR_QUADS; i++) {
+        int quad = vector_quad(thread, i);
+        if (quad >= hidden / 4) break;
+        float2 low = vector_unpack(factors[i].x), high = vector_unpack(factors[i].y);
+        uint2 normed = make_uint2(vector_pack(x[i].x * inverse * low.x, x[i].y * inverse * low.y), vector_pack(x[i].z * inverse * high.x, x[i].w * inverse * high.y));
+        ((uint32_t *)s.normed)[dense_place(2 * quad)] = normed.x;
+        ((uint32_t *)s.normed)[dense_place(2 * quad + 1)] = normed.y;
+        low = vector_unpack(normed.x), high = vector_unpack(normed.y);
+        half2 *halves = (half2 *)s.halves + 2 * quad;
+        halves[0] = __floats2half2_rn(fminf(fmaxf(low.x, -largest), largest), fminf(fmaxf(low.y, -largest), largest));
+        halves[1] = __floats2half2_rn(fminf(fmaxf(high.x, -largest), largest), fminf(fmaxf(high.y, -largest), largest));
     }
-    int padding = (hidden + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS - hidden;
-    if (thread < padding) s.halves[hidden + thread] = __float2half(0);
     decode_sync_workers();
 }
 
@@ -124,8 +130,12 @@ DECODE_STAGE void vector_take_attn(decode_place p)
     for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.attn + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
     words_gather_pairs(p, index, v);
 #pragma unroll
-    for (int i = 0; i < PAIRS; i++)
-        if (thread + i * WORKER_THREADS < pairs) ((uint2 *)s.attn)[thread + i * WORKER_THREADS] = v[i];
+    for (int i = 0; i < PAIRS; i++) {
+        int pair = thread + i * WORKER_THREADS;
+        if (pair >= pairs) break;
+        ((uint32_t *)s.attn)[dense_place(2 * pair)] = v[i].x;
+        ((uint32_t *)s.attn)[dense_place(2 * pair + 1)] = v[i].y;
+    }
     decode_sync_workers();
 }
 

@@ -8,7 +8,6 @@
 
 #include "kernels/cuda/cuda_decode.cuh"
 
-enum { WORDS_AT_ONCE = 2 };
 enum { WORDS_MAX_POLLS = 1 << 23 }; /* some seconds: a kernel that waits longer has a mistake in it, and ends instead of hanging */
 
 __device__ static inline void words_store(decode_place p, int index, uint32_t value)
@@ -31,7 +30,7 @@ __device__ static inline uint4 words_load_two(const decode_word *words)
     return v;
 }
 
-/* Waits for one word. Polls of all that a thread wants would take bandwidth from the weights where that is much; the others come soon after. */
+/* Waits for one word, the others a warp wants come soon after: polls of all of them would take from what the weights need of the L2 cache's bandwidth. */
 __device__ static inline void words_await(decode_place p, int index)
 {
     if (threadIdx.x % 32 == 0)
@@ -43,7 +42,7 @@ __device__ static inline void words_await(decode_place p, int index)
 /* N words; a thread that has fewer to read names some twice. */
 template <int N> __device__ static inline void words_gather(decode_place p, const int (&index)[N], uint32_t (&out)[N])
 {
-    if (N > WORDS_AT_ONCE) words_await(p, index[0]);
+    words_await(p, index[0]);
     int polls = 0;
     for (bool all = false; !all;) {
         uint2 v[N];
@@ -62,7 +61,7 @@ template <int N> __device__ static inline void words_gather(decode_place p, cons
 /* N pairs of neighbours; every index is even. */
 template <int N> __device__ static inline void words_gather_pairs(decode_place p, const int (&index)[N], uint2 (&out)[N])
 {
-    if (N > WORDS_AT_ONCE) words_await(p, index[0]);
+    words_await(p, index[0]);
     int polls = 0;
     for (bool all = false; !all;) {
         uint4 v[N];

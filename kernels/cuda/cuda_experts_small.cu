@@ -34,8 +34,8 @@ template <int N> __device__ static void add_half(const uint32_t words[2], float 
     for (int n = 0; n < N; n++) {
         uint4 x = make_uint4(0, 0, 0, 0);
         if (rows[n] && inside) x = *(const uint4 *)(rows[n] + col);
-        float product[4];
-        mxfp4_mma_half_first(product, first, x.x, x.y);
+        float product[4] = {};
+        mxfp4_mma_half(product, first, x.x, x.y);
         mxfp4_mma_half(product, second, x.z, x.w);
         sums[n][0] = fmaf(product[0], low, sums[n][0]);
         sums[n][1] = fmaf(product[1], low, sums[n][1]);

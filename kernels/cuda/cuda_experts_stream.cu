@@ -88,8 +88,8 @@ template <int N> __device__ static void add_half(uint32_t word0, uint32_t word1,
     mxfp4_fragment_half(word1, second);
 #pragma unroll
     for (int n = 0; n < N; n++) {
-        float product[4];
-        mxfp4_mma_half_first(product, first, x[n].x, x[n].y);
+        float product[4] = {};
+        mxfp4_mma_half(product, first, x[n].x, x[n].y);
         mxfp4_mma_half(product, second, x[n].z, x[n].w);
         sums[n][0] = fmaf(product[0], low, sums[n][0]);
         sums[n][1] = fmaf(product[1], low, sums[n][1]);

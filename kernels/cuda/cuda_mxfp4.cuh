@@ -85,14 +85,6 @@ __device__ static inline float mxfp4_scale(uint32_t scales, int index)
     return __uint_as_float((index < 3 ? scales << (23 - 8 * index) : scales >> 1) & exponent);
 }
 
-/* d = a b, FP16 in, F32 out, nothing added: mma.sync.m16n8k16 */
-__device__ static inline void mxfp4_mma_half_first(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
-{
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
-                 : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
-}
-
 /* d += a b, FP16 in, F32 out */
 __device__ static inline void mxfp4_mma_half(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {

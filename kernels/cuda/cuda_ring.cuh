@@ -7,6 +7,8 @@
 #ifndef KERNELS_CUDA_CUDA_RING_CUH
 #define KERNELS_CUDA_CUDA_RING_CUH
 
+#include <cuda.h>
+
 #include "kernels/cuda/cuda.h"
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
@@ -60,6 +62,14 @@ __device__ static inline void ring_copy(void *to, const void *from, uint32_t byt
 {
     RING_ASM("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(ring_address(to)), "l"(from),
              "r"(bytes), "r"(ring_address(full)), "l"(policy)
+             : "memory");
+}
+
+/* The box of a tensor of three dimensions that begins at (x, y, z), as `map`, in global memory, describes it. */
+__device__ static inline void ring_copy_box(void *to, const CUtensorMap *map, int x, int y, int z, uint64_t *full, uint64_t policy)
+{
+    RING_ASM("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(ring_address(to)),
+             "l"(map), "r"(x), "r"(y), "r"(z), "r"(ring_address(full)), "l"(policy)
              : "memory");
 }
 

@@ -195,7 +195,7 @@ static const int positions[STEPS] = {0, 1, 40, 300, 1023, 4095};
 static void odd_sizes(void **state)
 {
     ops_shape shape = suite_shape();
-    shape.hidden = 160;
+    shape.hidden = 192;
     shape.q_heads = 6;
     shape.kv_heads = 3;
     shape.n_experts = 12;
