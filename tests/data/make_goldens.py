@@ -141,6 +141,11 @@ def write_checkpoint(folder, config, disk):
         json.dump(index, out, indent=1, sort_keys=True)
 
 
+def log_probabilities(model, ids):
+    with torch.no_grad():
+        return torch.log_softmax(model(ids[None]).logits[0].double(), -1)
+
+
 def router_gap(model, ids):
     """The smallest distance between the last chosen and the first refused router logit in a run."""
     smallest, hooks = [float("inf")], []
@@ -152,40 +157,65 @@ def router_gap(model, ids):
             if best.shape[-1] > module.top_k:
                 smallest[0] = min(smallest[0], float((best[:, -2] - best[:, -1]).min()))
         hooks.append(layer.mlp.router.register_forward_hook(look))
-    with torch.no_grad():
-        logprobs = torch.log_softmax(model(ids[None]).logits[0].double(), -1)
+    logprobs = log_probabilities(model, ids)
     for hook in hooks:
         hook.remove()
     return smallest[0], logprobs
 
 
-def run_prompt(model, half, g, length, vocab, whole):
+def hugging_face(config, state):
+    """The model in float32, and in BF16 as transformers loads it: with the frequencies of its rotary embedding in float32."""
+    config._attn_implementation = "eager"
+    model = GptOssForCausalLM(config).float().eval()
+    model.load_state_dict(state, strict=True)
+    half = GptOssForCausalLM(config).eval()
+    half.load_state_dict(state, strict=True)
+    half = half.to(torch.bfloat16)
+    half.model.rotary_emb.inv_freq = model.model.rotary_emb.inv_freq.clone()
+    return model, half
+
+
+def settled_prompt(model, draw):
+    """draw() until rounding does not decide the routing; returns the ids and their log-probabilities."""
     while True:
-        ids = torch.randint(0, vocab, (length,), generator=g)
+        ids = draw()
         gap, logprobs = router_gap(model, ids)
         if gap > ROUTER_GAP:
-            break
+            return ids, logprobs
         print(f"  redraw: router gap {gap:.1e}")
-    chosen = torch.arange(length) if length <= MAX_POSITIONS else torch.unique(torch.cat(
-        [torch.randint(0, length, (MAX_POSITIONS - 8,), generator=g), torch.arange(length - 8, length)]))
-    best = torch.topk(logprobs[chosen], TARGETS_BEST, dim=-1).indices
-    other = torch.randint(0, vocab, (len(chosen), TARGETS_RANDOM), generator=g)
-    targets = torch.cat([best, other], -1)
-    truth = torch.gather(logprobs[chosen], 1, targets)
-    with torch.no_grad():
-        rounded = torch.log_softmax(half(ids[None]).logits[0].double(), -1)
-    everything = {"whole": logprobs[chosen].float()} if whole else {}
-    bf16_error = float((torch.gather(rounded[chosen], 1, targets) - truth).abs().mean())
-    bf16_kl = float((logprobs.exp() * (logprobs - rounded)).sum(-1).mean())
 
-    greedy, gaps, text = [], [], ids
-    for _ in range(GREEDY):
-        gap, logprobs = router_gap(model, text)
+
+def choose_positions(g, length):
+    """All of a short prompt; of a long one random ones and the last."""
+    return torch.arange(length) if length <= MAX_POSITIONS else torch.unique(torch.cat(
+        [torch.randint(0, length, (MAX_POSITIONS - 8,), generator=g), torch.arange(length - 8, length)]))
+
+
+def greedy_continuation(model, ids, steps):
+    """The likeliest tokens, and by how much each is ahead of the second."""
+    greedy, gaps = [], []
+    for _ in range(steps):
+        gap, logprobs = router_gap(model, ids)
         top = torch.topk(logprobs[-1], 2)
         greedy.append(int(top.indices[0]))
         # where the routing of a new token is as good as tied, nothing after it is promised
         gaps.append(float(top.values[0] - top.values[1]) if gap > ROUTER_GAP else 0.0)
-        text = torch.cat([text, top.indices[:1]])
+        ids = torch.cat([ids, top.indices[:1]])
+    return greedy, gaps
+
+
+def run_prompt(model, half, g, length, vocab, whole):
+    ids, logprobs = settled_prompt(model, lambda: torch.randint(0, vocab, (length,), generator=g))
+    chosen = choose_positions(g, length)
+    best = torch.topk(logprobs[chosen], TARGETS_BEST, dim=-1).indices
+    other = torch.randint(0, vocab, (len(chosen), TARGETS_RANDOM), generator=g)
+    targets = torch.cat([best, other], -1)
+    truth = torch.gather(logprobs[chosen], 1, targets)
+    rounded = log_probabilities(half, ids)
+    everything = {"whole": logprobs[chosen].float()} if whole else {}
+    bf16_error = float((torch.gather(rounded[chosen], 1, targets) - truth).abs().mean())
+    bf16_kl = float((logprobs.exp() * (logprobs - rounded)).sum(-1).mean())
+    greedy, gaps = greedy_continuation(model, ids, GREEDY)
     tensors = {"ids": ids.int(), "positions": chosen.int(), "targets": targets.int(), "logprobs": truth.float(),
                "greedy": torch.tensor(greedy, dtype=torch.int32), "gaps": torch.tensor(gaps), **everything}
     return tensors, {"tokens": length, "hf_bf16_mean_abs": bf16_error, "hf_bf16_kl": bf16_kl}
@@ -197,17 +227,11 @@ def main(root):
         print(name)
         config = GptOssConfig(attention_bias=True, max_position_embeddings=1024, eos_token_id=0, pad_token_id=0,
                               tie_word_embeddings=False, **shape)
-        config._attn_implementation = "eager"
         config.architectures = ["GptOssForCausalLM"]
         disk, state = make_checkpoint(seed, gentle, shape)
         folder = os.path.join(root, name)
         write_checkpoint(folder, config, disk)
-        model = GptOssForCausalLM(config).float().eval()
-        model.load_state_dict(state, strict=True)
-        half = GptOssForCausalLM(config).eval()
-        half.load_state_dict(state, strict=True)
-        half = half.to(torch.bfloat16)
-        half.model.rotary_emb.inv_freq = model.model.rotary_emb.inv_freq.clone()
+        model, half = hugging_face(config, state)
         g = torch.Generator().manual_seed(1000 + seed)
         golden, report = {}, []
         for i, length in enumerate(lengths):
