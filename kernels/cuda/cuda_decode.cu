@@ -15,14 +15,11 @@
  *   producer warp     walks through the same stages, ahead of everybody, and fills the ring with the weights of this block's shares, and its keys and values,
  *     | full[], empty[]   by bulk copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory; two of them on their way at a time.
  *     |                   They do not depend on activations; only the experts' weights wait until the router has spoken (routed).
- *   18 consumer warps a slot each (dense: a few rows), 4 a slot (16 keys each), or 9 a slot (the columns of an expert's row tile)
- *     | summed[], taken[]
- *   1 finishing warp  of the expert stages
+ *   18 consumer warps each a part of every slot's columns, in attention 16 keys; what they come to for a row meets in shared memory (cuda_decode_sums.cuh).
+ *                     Between the products they gather vectors, and meet at decode_sync_workers().
  *
- * Consumers and finisher together are the workers, who gather vectors between the stages and meet at decode_sync_workers().
- *
- * Shared memory: the ring; x; normed for both number formats, or the result of attention; and one region for attention's partial sums,
- * then the activations. Results are rounded where the stages of ops.h round them. */
+ * Shared memory: the ring; x; normed for both number formats, or the result of attention; and one region for attention's partial sums, or those of a
+ * product and the activations. Results are rounded where the stages of ops.h round them. */
 #include "kernels/cuda/cuda_decode_attention.cuh"
 #include "kernels/cuda/cuda_decode_dense.cuh"
 #include "kernels/cuda/cuda_decode_experts.cuh"
@@ -60,15 +57,6 @@ __device__ static inline void load_layer(int l)
     decode_shared &s = decode_memory();
     if (l < s.args.n_layers && threadIdx.x < sizeof(decode_layer) / sizeof(uint64_t))
         ((uint64_t *)&s.layers[l % 2])[threadIdx.x] = ((const uint64_t *)(s.args.layers + l))[threadIdx.x];
-    if (l > 0 && threadIdx.x == 0) s.first_unit[l % 2] = s.first_unit[(l - 1) % 2] + s.layer_units + s.key_units[s.layers[(l - 1) % 2].kind];
-}
-
-/* Units that went through the ring before this product of layer l. */
-__device__ static inline int units_before(int l, decode_shares share)
-{
-    const decode_shared &s = decode_memory();
-    bool keys = share != SHARE_QKV && share != SHARE_HEAD;
-    return s.first_unit[l % 2] + s.units[share] + (keys ? s.key_units[s.layers[l % 2].kind] : 0);
 }
 
 __device__ static inline void prefetch_line(const void *address) { asm volatile("prefetch.global.L2 [%0];" ::"l"(address)); }
@@ -77,17 +65,17 @@ __device__ static inline void prefetch_line(const void *address) { asm volatile(
 DECODE_STAGE void prefetch_layer(int l)
 {
     enum { LINE = 64 }; /* elements */
-    const decode_args &a = decode_memory().args;
-    const decode_layer &layer = decode_memory().layers[l % 2];
-    if (l >= a.n_layers) return;
+    const decode_shared &s = decode_memory();
+    const decode_layer &layer = s.layers[l % 2];
+    if (l >= s.args.n_layers) return;
     int thread = decode_thread(), line = (int)blockIdx.x * LINE;
-    if (thread == 0) prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].begin);
-    if (thread == 1) prefetch_line(layer.qkv_bias + decode_memory().shares[SHARE_QKV].end - 1);
-    if (thread == 2 && layer.o_bias) prefetch_line(layer.o_bias + decode_memory().shares[SHARE_OUT].begin);
-    if (thread == 3) prefetch_line(layer.router_bias + decode_memory().shares[SHARE_ROUTER].begin);
+    if (thread == 0) prefetch_line(layer.qkv_bias + s.shares[SHARE_QKV].begin);
+    if (thread == 1) prefetch_line(layer.qkv_bias + s.shares[SHARE_QKV].end - 1);
+    if (thread == 2 && layer.o_bias) prefetch_line(layer.o_bias + s.shares[SHARE_OUT].begin);
+    if (thread == 3) prefetch_line(layer.router_bias + s.shares[SHARE_ROUTER].begin);
     if (thread == 4) prefetch_line(layer.sinks);
-    if (thread == 5 && line < a.hidden) prefetch_line(layer.attn_norm + line);
-    if (thread == 6 && line < a.hidden) prefetch_line(layer.mlp_norm + line);
+    if (thread == 5 && line < s.args.hidden) prefetch_line(layer.attn_norm + line);
+    if (thread == 6 && line < s.args.hidden) prefetch_line(layer.mlp_norm + line);
 }
 
 /* What a block does in a layer, in this order; the step ends with the first two after the last layer. */
@@ -115,7 +103,7 @@ DECODE_STAGE void norm_stage(int l, decode_stage stage)
     if (!experts) load_layer(l + 1); /* nobody needs the one before any more */
 }
 
-DECODE_STAGE void dense_stage(int l, decode_stage stage)
+DECODE_STAGE void dense_stage(decode_cursor &c, int l, decode_stage stage)
 {
     decode_shared &s = decode_memory();
     const decode_layer &layer = s.layers[l % 2];
@@ -123,30 +111,14 @@ DECODE_STAGE void dense_stage(int l, decode_stage stage)
     decode_shares share = head ? SHARE_HEAD : qkv ? SHARE_QKV : out ? SHARE_OUT : SHARE_ROUTER;
     const bf16 *bias = head ? NULL : qkv ? layer.qkv_bias : out ? layer.o_bias : layer.router_bias;
     int place = qkv ? s.args.places.qkv : out ? s.args.places.delta : s.args.places.logits;
-    dense_product(units_before(l, share), bias, share, out ? s.args.q_heads * HEAD_DIM : s.args.hidden,
-                  head ? DENSE_LOGITS : qkv || out ? DENSE_WORDS_BF16 : DENSE_WORDS, place, decode_place_of(l));
-}
-
-DECODE_STAGE void product_stage(int l, decode_stage stage)
-{
-    decode_shared &s = decode_memory();
-    bool up = stage == STAGE_GATE_UP;
-    int before = up ? 0 : s.units[SHARE_DOWN] - s.units[SHARE_GATE_UP];
-    experts_stage(units_before(l, up ? SHARE_GATE_UP : SHARE_DOWN), l * s.layer_expert_units + before, l, up ? EXPERT_GATE_UP : EXPERT_DOWN, decode_place_of(l));
-}
-
-DECODE_STAGE void activations_stage(int l)
-{
-    decode_shared &s = decode_memory();
-    decode_range range = s.shares[SHARE_DOWN];
-    int tiles = s.layers[l % 2].down.row_tiles, first = range.begin / tiles;
-    vector_take_activations(first, range.end > range.begin ? (range.end - 1) / tiles - first + 1 : 0, decode_place_of(l));
+    dense_product(c, bias, share, out ? s.args.q_heads * HEAD_DIM : s.args.hidden, head ? DENSE_LOGITS : qkv || out ? DENSE_WORDS_BF16 : DENSE_WORDS, place, decode_place_of(l));
 }
 
 /* One loop over one switch, so that the code of each kind of stage is there once. */
 __device__ static inline void work(void)
 {
     decode_shared &s = decode_memory();
+    decode_cursor c = {0, 0};
     vector_embed(s.args.token_ids[0] >= 0 ? s.args.token_ids[0] : s.args.slot_last[s.args.slots[0]]);
 #pragma unroll 1
     for (int step = 0; step <= s.args.n_layers * STAGES + STAGE_QKV; step++) {
@@ -157,16 +129,16 @@ __device__ static inline void work(void)
         case STAGE_NORM_EXPERTS: norm_stage(l, stage); break;
         case STAGE_QKV:
         case STAGE_OUT:
-        case STAGE_ROUTER: dense_stage(l, stage); break;
-        case STAGE_ATTENTION: attention_stage(l, units_before(l, SHARE_OUT) - s.key_units[s.layers[l % 2].kind]); break;
+        case STAGE_ROUTER: dense_stage(c, l, stage); break;
+        case STAGE_ATTENTION: attention_stage(c, l); break;
         case STAGE_TAKE_ATTN: vector_take_attn(decode_place_of(l)); break;
         case STAGE_CHOOSE:
             vector_choose(decode_place_of(l));
             prefetch_layer(l + 1);
             break;
         case STAGE_GATE_UP:
-        case STAGE_DOWN: product_stage(l, stage); break;
-        default: activations_stage(l);
+        case STAGE_DOWN: experts_stage(c, l, stage == STAGE_GATE_UP ? EXPERT_GATE_UP : EXPERT_DOWN, decode_place_of(l)); break;
+        default: vector_take_activations(decode_place_of(l));
         }
     }
 }
@@ -176,18 +148,16 @@ __device__ static void prepare(void)
 {
     decode_shared &s = decode_memory();
     const decode_args &a = s.args;
-    const int totals[SHARES] = {qkv_rows(a), a.hidden, a.n_experts, a.top_k * s.layers[0].gate_up.row_tiles, a.top_k * s.layers[0].down.row_tiles, a.vocab};
-    int units = 0;
+    unsigned each = gridDim.x / (unsigned)a.top_k; /* blocks of a choice, so that a block has one only; if some are left, they have none */
+    const int totals[SHARES] = {qkv_rows(a), a.hidden, a.n_experts, s.layers[0].gate_up.row_tiles, s.layers[0].down.row_tiles, a.vocab};
+    s.choice = min((int)(blockIdx.x / each), a.top_k - 1);
     for (int i = 0; i < SHARES; i++) {
-        decode_range range = s.shares[i] = decode_share(totals[i]);
         bool experts = i == SHARE_GATE_UP || i == SHARE_DOWN;
-        s.units[i] = i == SHARE_HEAD ? 0 : units;
-        units += experts ? range.end - range.begin : dense_units(range, i == SHARE_OUT ? a.q_heads * HEAD_DIM : a.hidden);
-        if (i == SHARE_DOWN) s.layer_units = units;
+        decode_range range = experts ? decode_share(totals[i], blockIdx.x % each, each) : decode_share(totals[i], blockIdx.x, gridDim.x);
+        if (experts && blockIdx.x >= each * (unsigned)a.top_k) range.end = range.begin;
+        if (experts) range = {range.begin + s.choice * totals[i], range.end + s.choice * totals[i]};
+        s.shares[i] = range;
     }
-    for (int kind = 0; kind < OPS_KV_KINDS; kind++) s.key_units[kind] = attention_units(s.parts[kind]);
-    s.first_unit[0] = 0;
-    s.layer_expert_units = s.layer_units - s.units[SHARE_GATE_UP];
     s.epoch = (uint32_t)*a.serial * (uint32_t)(a.n_layers + 1) + 1;
 }
 
@@ -197,12 +167,7 @@ __global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_
     if (threadIdx.x == 0) {
         for (int i = 0; i < SLOTS; i++) {
             ring_barrier_begin(&s.full[i], 1);
-            ring_barrier_begin(&s.empty[i], SLOT_ARRIVALS);
-            s.filling[i] = -1;
-        }
-        for (int i = 0; i < PARTIALS; i++) {
-            ring_barrier_begin(&s.summed[i], CUT_WARPS);
-            ring_barrier_begin(&s.taken[i], 1);
+            ring_barrier_begin(&s.empty[i], CONSUMERS);
         }
         ring_barrier_begin(&s.routed, 1);
         ring_barriers_ready();
@@ -231,10 +196,11 @@ static bool serves(const ops_context *c, const ops_stack *stack)
     bool whole = s->logit_shards == 1 && s->expert_count == s->n_experts && up->rows == 2 * (int64_t)s->intermediate && stack->head.rows == s->vocab;
     bool fits = s->head_dim == HEAD_DIM && group <= MAX_GROUP && s->hidden <= MAX_HIDDEN && s->hidden % MXFP4_TILE_COLS == 0 && s->intermediate <= MAX_HIDDEN &&
                 s->intermediate % MXFP4_TILE_ROWS == 0 && s->q_heads * HEAD_DIM <= MAX_ATTN && s->top_k <= MAX_TOP_K && s->n_experts <= MAX_ROUTED;
-    int64_t units = (int64_t)s->top_k * up->rows / MXFP4_TILE_ROWS / c->sm_count + 1;
+    int64_t units = up->rows / MXFP4_TILE_ROWS / (c->sm_count / s->top_k) + 1;
     bool busy = s->hidden >= c->sm_count && s->kv_heads <= c->sm_count; /* every block has a part of `out`, which keeps its producer within a layer of its workers */
     fits = fits && s->block_tokens % GROUP_KEYS == 0;
-    return c->major >= 9 && whole && fits && busy && units <= MAX_UNITS && down->rows == s->hidden && sizeof(decode_shared) <= c->shared_max;
+    bool few = (s->q_heads + 2 * s->kv_heads) * HEAD_DIM / c->sm_count < MAX_SUMS && units * MXFP4_TILE_ROWS <= MAX_SUMS;
+    return c->major >= 9 && whole && fits && few && busy && down->rows == s->hidden && sizeof(decode_shared) <= c->shared_max;
 }
 
 static decode_layer describe(const ops_layer *l)

@@ -5,18 +5,18 @@
 #include "kernels/cuda/cuda_mxfp4.cuh"
 #include "kernels/cuda/cuda_ring.cuh"
 
-/* Warps of a block: consumers, one that finishes what they leave, one that produces: five on each quarter of an SM. CUT_WARPS warps share the columns of an
- * expert's row tile, CUT_TILES column tiles each. */
-enum { CUT_WARPS = 9, CUT_GROUPS = 2, CUT_TILES = 5, CONSUMERS = CUT_WARPS * CUT_GROUPS, WORKERS = CONSUMERS + 1 };
-enum { WORKER_THREADS = 32 * WORKERS, DECODE_THREADS = WORKER_THREADS + 32 };
+/* Warps of a block: consumers, which are all its workers, and one that produces. Each consumer has the same part of the columns of every slot, CUT_HALVES half column
+ * tiles of an expert. */
+enum { CONSUMERS = 18, CUT_HALVES = 5, WORKER_THREADS = 32 * CONSUMERS, DECODE_THREADS = WORKER_THREADS + 32 };
+/* Rows whose sums a block keeps. */
+enum { MAX_SUMS = 384 };
 /* Of what the kernel serves. */
-enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CUT_WARPS * CUT_TILES * MXFP4_TILE_COLS, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 128, MAX_SPLITS = 16 };
-/* The ring. A slot holds an expert's row tile or a few rows of a BF16 matrix; SLOT_ARRIVALS empty it, however many warps share it. */
-enum { SLOTS = 7, SLOT_BYTES = 24576, SLOT_ARRIVALS = 180, PARTIALS = 4 };
+enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CONSUMERS * CUT_HALVES * MXFP4_TILE_COLS / 2, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 128, MAX_SPLITS = 16 };
+/* The ring. A slot holds a unit: an expert's row tile, a few rows of a BF16 matrix, or keys and values. Every consumer reads, or at least awaits, every unit. */
+enum { SLOTS = 7, SLOT_BYTES = 24576 };
 /* Slots of a block that may be on their way at once: what the memory needs to be busy, and no more. Everything else that a block reads, its instructions
  * included, queues up behind them. */
 enum { IN_FLIGHT = 2 };
-enum { MAX_UNITS = 24 }; /* of a block in an expert product */
 /* Keys that a warp takes at a time, and how many warps do; keys worth a block of their own; groups whose places are looked up once a step. */
 enum { GROUP_KEYS = 16, ATTENTION_WARPS = 16, SHARE_KEYS = 128, KNOWN_GROUPS = 16, Q_STRIDE = HEAD_DIM + 8 };
 
@@ -81,24 +81,21 @@ struct decode_shared {
             float largest[ATTENTION_WARPS][MAX_GROUP], total[ATTENTION_WARPS][MAX_GROUP];
             bf16 q[MAX_GROUP][Q_STRIDE], k[HEAD_DIM], v[HEAD_DIM]; /* q: a stride that keeps rows apart */
         } attention;
-        __half activations[2][MAX_HIDDEN]; /* of the two choices that a block's part of down can touch */
+        struct {
+            float sums[CONSUMERS][MAX_SUMS];
+            __half activations[MAX_HIDDEN]; /* of this block's choice */
+        } product;
     };
-    float partials[PARTIALS][CUT_WARPS][MXFP4_TILE_ROWS];
-    float bias[MAX_UNITS][MXFP4_TILE_ROWS]; /* of this block's rows of an expert product */
     decode_args args;
     decode_layer layers[2]; /* of this layer and the next, by turns */
-    int filling[SLOTS]; /* the unit that the slot is given to; -1: none yet */
-    uint64_t full[SLOTS], empty[SLOTS], summed[PARTIALS], taken[PARTIALS], routed;
-    float squares[WORKERS];
+    uint64_t full[SLOTS], empty[SLOTS], routed;
+    alignas(16) float squares[CONSUMERS];
     int context; /* keys of the sequence, this step's included */
     decode_range shares[SHARES]; /* the same in every layer */
-    int units[SHARES];           /* of a layer that go through the ring before each product, keys not counted */
-    int layer_units, layer_expert_units; /* in all, likewise */
-    int key_units[OPS_KV_KINDS]; /* of this block's keys */
-    int first_unit[2];           /* of this layer and the next, by turns */
     uint32_t epoch;              /* of the first layer */
     attention_part parts[OPS_KV_KINDS];
     int tokens[OPS_KV_KINDS][KNOWN_GROUPS]; /* where the first groups of each part lie in the cache, in tokens */
+    int choice; /* whose expert is this block's, and that of its neighbours */
     int ids[MAX_TOP_K];
     float weights[MAX_TOP_K];
 };
@@ -138,11 +135,6 @@ __device__ static inline decode_place decode_place_of(int l)
 
 __device__ static inline void decode_sync_workers(void) { asm volatile("bar.sync 1, %0;" ::"r"((int)WORKER_THREADS) : "memory"); }
 
-__device__ static inline void decode_arrive(uint64_t *barrier, int count)
-{
-    RING_ASM("mbarrier.arrive.shared.b64 _, [%0], %1;" ::"r"(ring_address(barrier)), "r"(count) : "memory");
-}
-
 __device__ static inline float decode_warp_sum(float value)
 {
 #pragma unroll
@@ -151,9 +143,9 @@ __device__ static inline float decode_warp_sum(float value)
 }
 
 /* Things times blocks are less than 2^32. */
-__device__ static inline decode_range decode_share(int total)
+__device__ static inline decode_range decode_share(int total, unsigned block, unsigned blocks)
 {
-    return {(int)((unsigned)total * blockIdx.x / gridDim.x), (int)((unsigned)total * (blockIdx.x + 1) / gridDim.x)};
+    return {(int)((unsigned)total * block / blocks), (int)((unsigned)total * (block + 1) / blocks)};
 }
 
 /* The producer's side, by its whole warp: waits until unit `unit` may be asked for, of so many bytes. */
@@ -163,23 +155,29 @@ __device__ static inline int decode_begin_fill(int unit, uint32_t bytes)
     int slot = unit % SLOTS;
     if (unit >= SLOTS) ring_wait(&s.empty[slot], unit / SLOTS - 1);
     if (unit >= IN_FLIGHT) ring_wait(&s.full[(unit - IN_FLIGHT) % SLOTS], (unit - IN_FLIGHT) / SLOTS);
-    if (threadIdx.x % 32 == 0) {
-        *(volatile int *)&s.filling[slot] = unit;
-        ring_expect(&s.full[slot], bytes);
-    }
+    if (threadIdx.x % 32 == 0) ring_expect(&s.full[slot], bytes);
     __syncwarp();
     return slot;
 }
 
-/* The consumer's side: until the unit is there. A warp does not read every unit, and copies may overtake each other: it can ask for a unit whose slot does
- * not even hold the one before. Only once the slot is the unit's does the barrier's parity tell which of the two has come. */
-__device__ static inline void decode_wait_filled(int unit)
+/* The consumers' side: where a warp is in the ring. */
+struct decode_cursor {
+    int slot, turn;
+};
+
+__device__ static inline uint8_t *decode_await(const decode_cursor &c)
 {
     decode_shared &s = decode_memory();
-    int slot = unit % SLOTS;
-    while (*(volatile int *)&s.filling[slot] != unit) {
-    }
-    ring_wait(&s.full[slot], unit / SLOTS);
+    ring_wait(&s.full[c.slot], c.turn);
+    return s.ring[c.slot];
+}
+
+/* When all lanes have read the slot: on to the next. */
+__device__ static inline void decode_release(decode_cursor &c, int lane)
+{
+    __syncwarp();
+    if (lane == 0) ring_arrive(&decode_memory().empty[c.slot]);
+    if (++c.slot == SLOTS) c.slot = 0, c.turn ^= 1;
 }
 
 /* As the stages round what they hand on. */

@@ -31,7 +31,7 @@ __device__ static inline int attention_token(const attention_part &p, int positi
 
 /* A slot of the ring holds groups of 16 keys, then as many of values: each a box [16, 64], its rows' 16-byte chunks swizzled over 128 bytes. */
 enum { KV_GROUPS = 6, GROUP_BYTES = GROUP_KEYS * HEAD_DIM * 2, KV_VALUES = KV_GROUPS * GROUP_BYTES };
-static_assert(2 * KV_VALUES <= SLOT_BYTES && SLOT_BYTES % 1024 == 0 && SLOT_ARRIVALS % 60 == 0, "a slot holds them; 1 to 6 warps share its arrivals");
+static_assert(2 * KV_VALUES <= SLOT_BYTES && SLOT_BYTES % 1024 == 0 && (int)ATTENTION_WARPS <= (int)CONSUMERS, "a slot holds them");
 
 __device__ static inline int attention_all_groups(const attention_part &p) { return (p.to - p.from + GROUP_KEYS - 1) / GROUP_KEYS; }
 __device__ static inline int attention_units(const attention_part &p) { return (attention_all_groups(p) + KV_GROUPS - 1) / KV_GROUPS; }
@@ -71,7 +71,6 @@ __device__ static inline void attention_replace(uint8_t *keys, int own, int lane
         *(uint4 *)(keys + attention_byte(row, lane % 8)) = *(const uint4 *)(s.attention.k + 8 * (lane % 8));
         *(uint4 *)(keys + KV_VALUES + attention_byte(row, lane % 8)) = *(const uint4 *)(s.attention.v + 8 * (lane % 8));
     }
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); /* before copies come here again */
     __syncwarp();
 }
 
@@ -149,9 +148,8 @@ __device__ static inline void attention_group(attention_scores &v, const uint32_
     }
 }
 
-/* This warp's groups of the part's keys, so many units having gone through the ring before. Leaves sums over them, relative to the largest score, in
- * shared memory. */
-__device__ static inline void attention_scan(int units, const attention_part &p, int lane, int warp)
+/* This warp's groups of the part's keys; if it has any, it leaves sums over them, relative to the largest score, in shared memory. */
+__device__ static inline void attention_scan(decode_cursor &c, const attention_part &p, int lane, int warp)
 {
     decode_shared &s = decode_memory();
     int g = lane / 4, t = lane % 4;
@@ -163,15 +161,17 @@ __device__ static inline void attention_scan(int units, const attention_part &p,
 #pragma unroll
         for (int half = 0; half < 2; half++) q[i][half] = *(const uint32_t *)(s.attention.q[g] + 16 * i + 8 * half + 2 * t);
 #pragma unroll 1
-    for (int group = warp; group < attention_all_groups(p); group += ATTENTION_WARPS) {
-        int unit = group / KV_GROUPS, slot = (units + unit) % SLOTS, first = p.from + group * GROUP_KEYS, own = s.context - 1 - first;
-        uint8_t *keys = s.ring[slot] + group % KV_GROUPS * GROUP_BYTES;
-        decode_wait_filled(units + unit);
-        if (own >= 0 && own < GROUP_KEYS) attention_replace(keys, own, lane);
-        attention_group(v, q, keys, p.visible - first, p.to - first, s.args.scale, lane);
-        __syncwarp();
-        if (lane == 0) decode_arrive(&s.empty[slot], SLOT_ARRIVALS / attention_groups(p, unit));
+    for (int begin = 0; begin < attention_all_groups(p); begin += KV_GROUPS) {
+        int within = (warp - begin) & (ATTENTION_WARPS - 1), group = begin + within, first = p.from + group * GROUP_KEYS, own = s.context - 1 - first;
+        uint8_t *keys = decode_await(c) + within * GROUP_BYTES;
+        if (warp < ATTENTION_WARPS && within < KV_GROUPS && group < attention_all_groups(p)) {
+            if (own >= 0 && own < GROUP_KEYS) attention_replace(keys, own, lane);
+            attention_group(v, q, keys, p.visible - first, p.to - first, s.args.scale, lane);
+            if (own >= 0 && own < GROUP_KEYS) asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); /* copies come here again */
+        }
+        decode_release(c, lane);
     }
+    if (warp >= min(attention_all_groups(p), (int)ATTENTION_WARPS)) return;
     v.total += __shfl_xor_sync(~0u, v.total, 1);
     v.total += __shfl_xor_sync(~0u, v.total, 2);
     if (t == 0) {
@@ -258,8 +258,8 @@ __device__ static inline void attention_write_cache(const decode_layer &layer, c
     const decode_args &a = s.args;
     int d = decode_thread();
     if (p.split != p.splits - 1 || d >= HEAD_DIM) return;
-    int position = s.context - 1;
-    int64_t token = attention_token(p, position), at = (token * a.kv_heads + p.kv_head) * HEAD_DIM + d;
+    int own = s.context - 1 - p.from;
+    int64_t token = attention_find(p, (int)layer.kind, own / GROUP_KEYS) + own % GROUP_KEYS, at = (token * a.kv_heads + p.kv_head) * HEAD_DIM + d;
     layer.k_cache[at] = s.attention.k[d];
     layer.v_cache[at] = s.attention.v[d];
 }
@@ -278,8 +278,8 @@ __device__ static inline void attention_prepare(void)
     s.tokens[kind][group] = group < attention_all_groups(p) ? attention_token(p, p.from + GROUP_KEYS * group) : 0;
 }
 
-/* By all workers of all blocks; those without a share return soon. So many units went through the ring before. */
-DECODE_STAGE void attention_stage(int l, int units)
+/* By all workers of all blocks; those without a share return soon. */
+DECODE_STAGE void attention_stage(decode_cursor &c, int l)
 {
     const decode_place place = decode_place_of(l);
     const decode_args &a = decode_memory().args;
@@ -294,7 +294,7 @@ DECODE_STAGE void attention_stage(int l, int units)
     unsigned short sink = head < group ? __ldg((const unsigned short *)layer.sinks + p.kv_head * group + head) : (unsigned short)0;
     attention_take_qkv(place, p);
     decode_sync_workers();
-    if (warp < warps) attention_scan(units, p, lane, warp);
+    attention_scan(c, p, lane, warp);
     attention_write_cache(layer, p);
     decode_sync_workers();
     if (head < group) {

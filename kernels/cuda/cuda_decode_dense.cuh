@@ -1,4 +1,4 @@
-/* BF16 products of the decode kernel: a warp multiplies the few matrix rows of a slot with the vector that the block has, by tensor cores.
+/* BF16 products of the decode kernel: the few matrix rows of a slot times the vector that the block has, by tensor cores.
  *
  * Four rows by 64 columns make an A operand of mma.m16n8k16. Its row g (0..7) is matrix row g / 2 in half g % 2 of the columns: a lane's 16 bytes of a row hold
  * four pairs of columns, of which pairs 0 and 2 belong to A's row g, and 1 and 3 to row g + 8, so that a lane's registers are what one load brings. The vector
@@ -8,7 +8,7 @@
 #define KERNELS_CUDA_CUDA_DECODE_DENSE_CUH
 
 #include "kernels/cuda/cuda_attention_tile.cuh"
-#include "kernels/cuda/cuda_decode_words.cuh"
+#include "kernels/cuda/cuda_decode_sums.cuh"
 
 /* Rows of a matrix that share a slot. */
 __device__ static inline int dense_slot_rows(int cols)
@@ -17,13 +17,10 @@ __device__ static inline int dense_slot_rows(int cols)
 }
 static_assert(MAX_ATTN * sizeof(bf16) * 3 <= SLOT_BYTES && MAX_HIDDEN <= MAX_ATTN, "a slot holds 3 rows, or 4");
 
-__device__ static inline int dense_units(decode_range range, int cols)
-{
-    int rows = dense_slot_rows(cols), n = range.end - range.begin + rows - 1;
-    return rows == 4 ? n / 4 : n / 3;
-}
+/* Chunks, of 32 columns in either half of the vector, that a warp has: most, and of MAX_HIDDEN. */
+enum { DENSE_CHUNK = 64, DENSE_CHUNKS = (MAX_ATTN / 64 + CONSUMERS - 1) / CONSUMERS, DENSE_FEW = (MAX_HIDDEN / 64 + CONSUMERS - 1) / CONSUMERS };
 
-/* By the producer's warp, as are the other two. */
+/* By the producer's warp, as are the others of this name. */
 __device__ static void dense_produce(int &units, const bf16 *w, decode_range range, int cols, uint64_t policy)
 {
     decode_shared &s = decode_memory();
@@ -43,67 +40,81 @@ __device__ static inline int dense_place(int pair)
     return pair - within + (within % 2 * 2 + within / 2);
 }
 
-/* The slot's `rows` rows times the vector; lane 8 r gets row r's result. cols: a multiple of 64.
- * Halves that lie a multiple of 128 bytes apart would be read from the same banks: their lanes then take two chunks in the opposite order. */
-__device__ static inline float dense_rows(const uint8_t *w, const uint8_t *x, int rows, int cols, int lane)
+/* A lane's part of the vector, and where its part of a row is. Halves that lie a multiple of 128 bytes apart would be read from the same banks: there the lanes of
+ * the second half take each two chunks in the opposite order. */
+struct dense_lane {
+    int offsets[2]; /* of even and odd chunks of this warp's, within a slot, but for the chunk's own */
+    uint2 x[DENSE_CHUNKS];
+    bool many; /* more chunks than DENSE_FEW */
+};
+
+__device__ static inline void dense_prepare(dense_lane &d, const uint8_t *x, int cols, int warp, int lane)
 {
-    enum { CHUNK = 64, AT_ONCE = 4 }; /* bytes of 32 columns; chunks */
-    int g = lane / 4, t = lane % 4, half = g % 2, bytes = cols, turn = bytes % 128 == 0 ? half * CHUNK : 0; /* bytes: of half a row */
-    float sums[AT_ONCE][4] = {};
-    w += min(g / 2, rows - 1) * 2 * bytes + half * bytes + 16 * t + turn;
-    x += half * bytes + 16 * t + g / 2 % 2 * 8 + turn;
-    turn *= 2;
-    int i = 0;
-#pragma unroll 1
-    for (; i + AT_ONCE * CHUNK <= bytes; i += AT_ONCE * CHUNK) {
-        uint4 a[AT_ONCE];
-        uint2 b[AT_ONCE];
+    int half = lane / 4 % 2, half_bytes = cols, chunks = cols / 64, first = chunks * warp / CONSUMERS, n = chunks * (warp + 1) / CONSUMERS - first;
+    int turn = half_bytes % 128 == 0 ? half * (first % 2 ? -DENSE_CHUNK : DENSE_CHUNK) : 0, at = half * half_bytes + first * DENSE_CHUNK + lane % 4 * 16;
+    d.offsets[0] = at + turn;
+    d.offsets[1] = at - turn;
+    d.many = n > DENSE_FEW;
+    x += lane / 8 % 2 * 8;
 #pragma unroll
-        for (int j = 0; j < AT_ONCE; j++) {
-            a[j] = *(const uint4 *)(w + i + j * CHUNK - (j % 2 ? turn : 0));
-            b[j] = *(const uint2 *)(x + i + j * CHUNK - (j % 2 ? turn : 0));
-        }
+    for (int i = 0; i < DENSE_CHUNKS; i++) d.x[i] = i < n ? *(const uint2 *)(x + d.offsets[i % 2] + i * DENSE_CHUNK) : make_uint2(0, 0);
+}
+
+/* Chunks [FROM, TO) of this warp's. What it has fewer are zeros in the vector, and whatever number the row has there. */
+template <int FROM, int TO> __device__ static inline void dense_add(float (&sums)[2][4], const dense_lane &d, const uint8_t *row, int last)
+{
+    uint4 a[TO - FROM];
 #pragma unroll
-        for (int j = 0; j < AT_ONCE; j++) {
-            const uint32_t registers[4] = {a[j].x, a[j].y, a[j].z, a[j].w};
-            attention_mma(sums[j], registers, b[j].x, b[j].y);
-        }
+    for (int i = FROM; i < TO; i++) a[i - FROM] = *(const uint4 *)(row + min(d.offsets[i % 2] + i * DENSE_CHUNK, last));
+#pragma unroll
+    for (int i = FROM; i < TO; i++) {
+        const uint32_t registers[4] = {a[i - FROM].x, a[i - FROM].y, a[i - FROM].z, a[i - FROM].w};
+        attention_mma(sums[i % 2], registers, d.x[i].x, d.x[i].y);
     }
+}
+
+/* This warp's part of rows [0, n), whose sums it leaves. */
+__device__ static inline void dense_consume(decode_cursor &c, const dense_lane &d, int n, int at_once, int cols, int warp, int lane)
+{
+    decode_shared &s = decode_memory();
+    int t = lane % 4, half = lane / 4 % 2, last = 2 * cols - 16;
 #pragma unroll 1
-    for (int j = 0; i < bytes; i += CHUNK, j++) {
-        uint4 a = *(const uint4 *)(w + i - (j % 2 ? turn : 0));
-        uint2 b = *(const uint2 *)(x + i - (j % 2 ? turn : 0));
-        const uint32_t registers[4] = {a.x, a.y, a.z, a.w};
-        attention_mma(sums[0], registers, b.x, b.y);
+    for (int first = 0; first < n; first += at_once) {
+        int rows = min(at_once, n - first);
+        float sums[2][4] = {};
+        const uint8_t *row = decode_await(c) + min(lane / 8, rows - 1) * 2 * cols;
+        dense_add<0, DENSE_FEW>(sums, d, row, last);
+        if (d.many) dense_add<DENSE_FEW, DENSE_CHUNKS>(sums, d, row, last);
+        decode_release(c, lane);
+        /* D's row g is pairs 0 and 2, in columns 0 and 1, which are lane t = 0's; row g + 8 the others, in columns 2 and 3 */
+        float upper = half ? sums[0][1] + sums[1][1] : sums[0][0] + sums[1][0], lower = half ? sums[0][3] + sums[1][3] : sums[0][2] + sums[1][2];
+        float mine = t == 0 ? upper : lower;
+        mine += __shfl_xor_sync(~0u, mine, 1);
+        mine += __shfl_xor_sync(~0u, mine, 4);
+        if (lane % 8 == 0 && lane / 8 < rows) s.product.sums[warp][first + lane / 8] = mine;
     }
-    float mine = 0; /* D's row g is pairs 0 and 2, in columns 0 and 1, which are lane t = 0's; row g + 8 the others, in columns 2 and 3 */
-#pragma unroll
-    for (int j = 0; j < AT_ONCE; j++) mine += t == 0 ? half ? sums[j][1] : sums[j][0] : half ? sums[j][3] : sums[j][2];
-    mine += __shfl_xor_sync(~0u, mine, 1);
-    return mine + __shfl_xor_sync(~0u, mine, 4);
 }
 
 /* Where a product's rows go: words from `place` on, rounded to BF16 or not, or the logits. */
 enum dense_target { DENSE_WORDS_BF16, DENSE_WORDS, DENSE_LOGITS };
 
-/* Of the vector in `normed` or `attn`, which is one place; bias NULL: none. So many units went through the ring before. */
-DECODE_STAGE void dense_product(int units, const bf16 *bias, decode_shares share, int cols, dense_target target, int place, decode_place p)
+/* Of the vector in `normed` or `attn`, which is one place; bias NULL: none. By all workers. */
+DECODE_STAGE void dense_product(decode_cursor &c, const bf16 *bias, decode_shares share, int cols, dense_target target, int place, decode_place p)
 {
     decode_shared &s = decode_memory();
-    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, at_once = dense_slot_rows(cols);
     decode_range range = s.shares[share];
-    int n = warp < CONSUMERS ? range.end - range.begin : 0;
+    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, at_once = dense_slot_rows(cols), most = MAX_SUMS / at_once * at_once;
+    dense_lane d;
+    dense_prepare(d, (const uint8_t *)s.attn, cols, warp, lane);
 #pragma unroll 1
-    for (int unit = warp; unit * at_once < n; unit += CONSUMERS) {
-        int slot = (units + unit) % SLOTS, first = range.begin + unit * at_once, rows = min(at_once, n - unit * at_once), mine = first + lane / 8;
-        bool has = lane % 8 == 0 && lane / 8 < rows;
-        unsigned short more = has && bias ? __ldg((const unsigned short *)bias + mine) : (unsigned short)0; /* not looked at before it is needed */
-        decode_wait_filled(units + unit);
-        float sum = dense_rows(s.ring[slot], (const uint8_t *)s.attn, rows, cols, lane);
-        __syncwarp();
-        if (lane == 0) decode_arrive(&s.empty[slot], SLOT_ARRIVALS);
-        sum += __uint_as_float((uint32_t)more << 16);
-        if (!has) continue;
+    for (int first = range.begin; first < range.end; first += most) {
+        int n = min(range.end - first, most), mine = first + thread;
+        unsigned short more = sums_ask_bias(bias + mine, bias && thread < n);
+        if (first > range.begin) decode_sync_workers();
+        dense_consume(c, d, n, at_once, cols, warp, lane);
+        decode_sync_workers();
+        if (thread >= n) continue;
+        float sum = sums_of(thread) + sums_bias(more);
         if (target == DENSE_LOGITS)
             s.args.logits[mine] = sum;
         else

@@ -1,133 +1,102 @@
-/* Expert products of the decode kernel, cut as in cuda_experts_stream.cu: the warps of a group share a row tile's columns, a finishing warp adds up. */
+/* Expert products of the decode kernel: a slot is a row tile, a warp's part of it a few half column tiles, the 32 columns that share scales. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_EXPERTS_CUH
 #define KERNELS_CUDA_CUDA_DECODE_EXPERTS_CUH
 
 #include <cuda_fp16.h>
 
 #include "kernels/cuda/cuda_attention_tile.cuh"
-#include "kernels/cuda/cuda_decode_words.cuh"
+#include "kernels/cuda/cuda_decode_sums.cuh"
 #include "kernels/cuda/cuda_experts.cuh"
 
-/* A unit is a (choice, row tile) pair. */
+/* Of one choice, in all of its blocks: the row tiles of the share, which are counted through all choices. */
 __device__ static void experts_produce(int &units, const mxfp4_stack &w, decode_range range, uint64_t policy)
 {
     decode_shared &s = decode_memory();
     uint32_t codes = (uint32_t)w.col_tiles * MXFP4_TILE_BYTES, scales = (uint32_t)w.col_tiles * MXFP4_TILE_SCALE_BYTES;
-    int choice = range.begin / w.row_tiles, tile = range.begin - choice * w.row_tiles;
-    for (int unit = range.begin; unit < range.end; unit++, units++) {
-        int64_t at = (int64_t)s.ids[choice] * w.row_tiles + tile;
+    int64_t at = (int64_t)(s.ids[s.choice] - s.choice) * w.row_tiles + range.begin;
+    for (int unit = range.begin; unit < range.end; unit++, units++, at++) {
         int slot = decode_begin_fill(units, codes + scales);
         if (threadIdx.x % 32 == 0) {
             ring_copy(s.ring[slot], (const uint8_t *)w.tiles + at * codes, codes, &s.full[slot], policy);
             ring_copy(s.ring[slot] + codes, (const uint8_t *)w.scales + at * scales, scales, &s.full[slot], policy);
         }
-        if (++tile == w.row_tiles) tile = 0, choice++;
     }
 }
 
-/* The row's 16 columns are all eight columns of the B operand: each lane then has what lanes 0, 4, ... need. */
-__device__ static inline void experts_add_half(uint32_t word0, uint32_t word1, float low, float high, uint4 x, float sums[2])
-{
-    uint32_t first[4], second[4];
-    float product[4] = {};
-    mxfp4_fragment_half(word0, first);
-    mxfp4_fragment_half(word1, second);
-    mxfp4_mma_half(product, first, x.x, x.y);
-    mxfp4_mma_half(product, second, x.z, x.w);
-    sums[0] = fmaf(product[0], low, sums[0]);
-    sums[1] = fmaf(product[2], high, sums[1]);
-}
+/* What a warp knows of its half tiles first, first + 1, ...; in pairs of arrays: for the even and the odd ones of them. */
+struct experts_lane {
+    int codes[2], scales[2];   /* where they begin in a slot, this lane's; half tile i lies i / 2 tiles further */
+    int turns[2];              /* how far left a word of scales is turned for the upper row's to become an exponent; the lower's: 16 less */
+    uint4 x[CUT_HALVES];       /* what they multiply: columns of the B operand, all alike, so that every lane has what lanes 0, 4, ... need */
+    uint32_t masks[CUT_HALVES]; /* of an exponent; none where there is no half tile */
+};
 
-/* Choice first_choice + k reads rows[k * row_stride], padded to whole column tiles with zeros. */
-__device__ static inline void experts_consume(int units, int expert_units, const mxfp4_stack &w, decode_range range, const __half *rows, int row_stride)
+__device__ static inline void experts_prepare(experts_lane &e, const __half *row, int col_tiles, int warp, int lane)
 {
-    decode_shared &s = decode_memory();
-    int thread = decode_thread(), lane = thread % 32, group = thread / 32 / CUT_WARPS, warp = thread / 32 % CUT_WARPS;
-    int first = w.col_tiles * warp / CUT_WARPS, tiles = w.col_tiles * (warp + 1) / CUT_WARPS - first;
-    int first_choice = range.begin / w.row_tiles;
-#pragma unroll 1
-    for (int index = group; index < range.end - range.begin; index += CUT_GROUPS) {
-        int unit = range.begin + index, slot = (units + index) % SLOTS, part = (expert_units + index) % PARTIALS, turn = (expert_units + index) / PARTIALS;
-        const uint4 *x = (const uint4 *)(rows + (unit / w.row_tiles - first_choice) * row_stride) + lane % 4;
-        float sums[2] = {};
-        decode_wait_filled(units + index);
-        const uint4 *codes = (const uint4 *)s.ring[slot] + first * 32 + lane;
-        const uint32_t *scales = (const uint32_t *)(s.ring[slot] + w.col_tiles * MXFP4_TILE_BYTES) + first * 8 + lane / 4;
+    int halves = 2 * col_tiles, first = halves * warp / CONSUMERS, n = halves * (warp + 1) / CONSUMERS - first, odd = first % 2;
+    e.codes[0] = first / 2 * MXFP4_TILE_BYTES + 16 * lane + 8 * odd;
+    e.codes[1] = (first + 1) / 2 * MXFP4_TILE_BYTES + 16 * lane + 8 * (1 - odd);
+    e.scales[0] = col_tiles * MXFP4_TILE_BYTES + first / 2 * MXFP4_TILE_SCALE_BYTES + lane / 4 * 4;
+    e.scales[1] = col_tiles * MXFP4_TILE_BYTES + (first + 1) / 2 * MXFP4_TILE_SCALE_BYTES + lane / 4 * 4;
+    e.turns[0] = 23 - 8 * odd;
+    e.turns[1] = 15 + 8 * odd;
 #pragma unroll
-        for (int i = 0; i < CUT_TILES; i++) { /* without a branch, so that tiles overlap */
-            uint4 c = i < tiles ? codes[i * 32] : make_uint4(0, 0, 0, 0);
-            uint32_t scale = i < tiles ? scales[i * 8] : 0;
-            const uint4 *columns = x + (i < tiles ? (first + i) * 8 : 0);
-            experts_add_half(c.x, c.y, mxfp4_scale(scale, 0), mxfp4_scale(scale, 2), columns[0], sums);
-            experts_add_half(c.z, c.w, mxfp4_scale(scale, 1), mxfp4_scale(scale, 3), columns[4], sums);
-        }
-        __syncwarp();
-        if (lane == 0) decode_arrive(&s.empty[slot], SLOT_ARRIVALS / CUT_WARPS);
-        if (turn > 0) ring_wait(&s.taken[part], turn - 1);
-        if (lane % 4 == 0) *(float2 *)&s.partials[part][warp][lane / 2] = make_float2(sums[0], sums[1]); /* rows 2 (lane / 4) and the next */
-        __syncwarp();
-        if (lane == 0) ring_arrive(&s.summed[part]);
+    for (int i = 0; i < CUT_HALVES; i++) {
+        e.x[i] = i < n ? *(const uint4 *)(row + (first + i) * MXFP4_TILE_COLS / 2 + 8 * (lane % 4)) : make_uint4(0, 0, 0, 0);
+        e.masks[i] = i < n ? 0x7f800000u : 0;
     }
 }
 
-/* This block's biases into shared memory: one trip for all of them. By one warp. */
-__device__ static inline void experts_load_bias(const mxfp4_stack &w, decode_range range)
+/* Sums of two rows over this warp's columns, in lanes 0, 4, ... */
+__device__ static inline void experts_add(const experts_lane &e, const uint8_t *slot, float sums[2])
 {
-    enum { BATCH = 3, PAIRS = MXFP4_TILE_ROWS / 2 };
-    decode_shared &s = decode_memory();
-    int lane = decode_thread() % 32, n = (range.end - range.begin) * PAIRS;
-#pragma unroll 1
-    for (int base = lane; base < n; base += 32 * BATCH) {
-        uint32_t pairs[BATCH] = {};
 #pragma unroll
-        for (int i = 0; i < BATCH; i++) {
-            int at = min(base + 32 * i, n - 1), unit = range.begin + at / PAIRS, choice = unit / w.row_tiles, row = (unit - choice * w.row_tiles) * MXFP4_TILE_ROWS + 2 * (at % PAIRS);
-            if (w.bias) pairs[i] = *(const uint32_t *)(w.bias + s.ids[choice] * w.bias_stride + row);
-        }
-#pragma unroll
-        for (int i = 0; i < BATCH; i++)
-            if (base + 32 * i < n) *(float2 *)&s.bias[(base + 32 * i) / PAIRS][2 * (lane % PAIRS)] = __bfloat1622float2(*(const __nv_bfloat162 *)&pairs[i]);
-    }
-    __syncwarp();
-}
-
-/* Sums, biases, and what becomes of two neighbouring rows: an activation, or two elements of what the expert gives. */
-__device__ static inline void experts_finish(int expert_units, const mxfp4_stack &w, decode_range range, expert_product product, int place, decode_place p)
-{
-    decode_shared &s = decode_memory();
-    int lane = decode_thread() % 32, row = lane % MXFP4_TILE_ROWS;
-    experts_load_bias(w, range);
-#pragma unroll 1
-    for (int index = 0; index < range.end - range.begin; index++) {
-        int part = (expert_units + index) % PARTIALS, turn = (expert_units + index) / PARTIALS;
-        float sum = 0, bias = s.bias[index][row];
-        ring_wait(&s.summed[part], turn);
-#pragma unroll
-        for (int warp = 0; warp < CUT_WARPS; warp++) sum += s.partials[part][warp][row];
-        __syncwarp();
-        if (lane == 0) ring_arrive(&s.taken[part]);
-        sum = sum * MXFP4_HALF_UNSCALE + bias;
-        float next = __shfl_down_sync(~0u, sum, 1);
-        if (lane >= MXFP4_TILE_ROWS || lane % 2) continue;
-        int at = ((range.begin + index) * MXFP4_TILE_ROWS + row) / 2; /* choices follow each other without a gap */
-        if (product == EXPERT_GATE_UP)
-            words_store(p, place + at, mxfp4_swiglu(sum, next, s.args.alpha, s.args.limit));
-        else
-            words_store(p, place + at, attention_pack(sum, next));
+    for (int i = 0; i < CUT_HALVES; i++) {
+        uint2 codes = *(const uint2 *)(slot + e.codes[i % 2] + i / 2 * MXFP4_TILE_BYTES);
+        uint32_t scales = *(const uint32_t *)(slot + e.scales[i % 2] + i / 2 * MXFP4_TILE_SCALE_BYTES), first[4], second[4];
+        float product[4] = {};
+        mxfp4_fragment_half(codes.x, first);
+        mxfp4_fragment_half(codes.y, second);
+        mxfp4_mma_half(product, first, e.x[i].x, e.x[i].y);
+        mxfp4_mma_half(product, second, e.x[i].z, e.x[i].w);
+        sums[0] = fmaf(product[0], __uint_as_float(__funnelshift_l(scales, scales, e.turns[i % 2]) & e.masks[i]), sums[0]);
+        sums[1] = fmaf(product[2], __uint_as_float(__funnelshift_l(scales, scales, e.turns[i % 2] - 16) & e.masks[i]), sums[1]);
     }
 }
 
-/* One product by all workers; so many units went through the ring, and through the partial sums, before. */
-DECODE_STAGE void experts_stage(int units, int expert_units, int layer, expert_product product, decode_place p)
+/* Of all the block's rows, two neighbours each: an activation, or two elements of what the expert gives. A thread a row. */
+__device__ static inline void experts_finish(int thread, int n, int first, float bias, expert_product product, decode_place p)
+{
+    const decode_args &a = decode_memory().args;
+    float sum = thread < n ? sums_of(thread) * MXFP4_HALF_UNSCALE + bias : 0, next = __shfl_down_sync(~0u, sum, 1);
+    if (thread >= n || thread % 2) return;
+    int at = (first + thread) / 2; /* choices follow each other without a gap */
+    if (product == EXPERT_GATE_UP)
+        words_store(p, a.places.activations + at, mxfp4_swiglu(sum, next, a.alpha, a.limit));
+    else
+        words_store(p, a.places.returned + at, attention_pack(sum, next));
+}
+
+/* One product by all workers. */
+DECODE_STAGE void experts_stage(decode_cursor &c, int layer, expert_product product, decode_place p)
 {
     decode_shared &s = decode_memory();
     bool up = product == EXPERT_GATE_UP;
     const mxfp4_stack &w = up ? s.layers[layer % 2].gate_up : s.layers[layer % 2].down;
     decode_range range = s.shares[up ? SHARE_GATE_UP : SHARE_DOWN];
-    if (threadIdx.x < 32 * CONSUMERS)
-        experts_consume(units, expert_units, w, range, up ? s.halves : s.activations[0], up ? 0 : MAX_HIDDEN);
-    else
-        experts_finish(expert_units, w, range, product, up ? s.args.places.activations : s.args.places.returned, p);
+    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, n = range.end - range.begin, first = range.begin * MXFP4_TILE_ROWS;
+    unsigned short bias = sums_ask_bias(w.bias + s.ids[s.choice] * w.bias_stride + first - s.choice * w.rows + thread, w.bias && thread < n * MXFP4_TILE_ROWS);
+    experts_lane e;
+    experts_prepare(e, up ? s.halves : s.product.activations, w.col_tiles, warp, lane);
+#pragma unroll 1
+    for (int unit = 0; unit < n; unit++) {
+        float sums[2] = {};
+        experts_add(e, decode_await(c), sums);
+        decode_release(c, lane);
+        if (lane % 4 == 0) *(float2 *)&s.product.sums[warp][unit * MXFP4_TILE_ROWS + lane / 2] = make_float2(sums[0], sums[1]); /* rows 2 (lane / 4) and the next */
+    }
+    decode_sync_workers();
+    if (warp * 32 < n * MXFP4_TILE_ROWS) experts_finish(thread, n * MXFP4_TILE_ROWS, first, sums_bias(bias), product, p);
 }
 
 #endif

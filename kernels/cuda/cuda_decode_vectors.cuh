@@ -1,5 +1,6 @@
 /* Vectors of the decode kernel: what all blocks gather, each for itself, between the products. Every block keeps the whole residual stream; thread i of it
- * owns the elements 4 i to 4 i + 3, and the same of i + WORKER_THREADS if there are so many. A thread with fewer than others reads its last ones twice. */
+ * owns the elements 4 i to 4 i + 3, and the same of i + VECTOR_THREADS if there are so many. Not all workers are used: there is more to do for a warp than for
+ * an element. A thread with fewer elements than others reads its last ones twice. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_VECTORS_CUH
 #define KERNELS_CUDA_CUDA_DECODE_VECTORS_CUH
 
@@ -7,10 +8,10 @@
 
 #include "kernels/cuda/cuda_decode_dense.cuh"
 
-enum { VECTOR_QUADS = (MAX_HIDDEN / 4 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of a thread */
+enum { VECTOR_WARPS = 12, VECTOR_THREADS = 32 * VECTOR_WARPS, VECTOR_QUADS = (MAX_HIDDEN / 4 + VECTOR_THREADS - 1) / VECTOR_THREADS }; /* quads of a thread */
 
 /* This thread's quad i, which may lie beyond the row; vector_near: then the row's last one. */
-__device__ static inline int vector_quad(int thread, int i) { return thread + i * WORKER_THREADS; }
+__device__ static inline int vector_quad(int thread, int i) { return thread + i * VECTOR_THREADS; }
 __device__ static inline int vector_near(int thread, int i) { return min(vector_quad(thread, i), decode_memory().args.hidden / 4 - 1); }
 
 __device__ static inline float2 vector_unpack(uint32_t pair) { return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)); }
@@ -20,11 +21,19 @@ __device__ static inline uint32_t vector_pack(float low, float high)
     return *(const uint32_t *)&both;
 }
 
+/* In FP16; what is too large for it becomes its largest. */
+__device__ static inline uint32_t vector_pack_half(float low, float high)
+{
+    uint32_t both;
+    asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    return both;
+}
+
 __device__ static inline void vector_embed(int id)
 {
     decode_shared &s = decode_memory();
     const uint2 *row = (const uint2 *)(s.args.embedding + (int64_t)id * s.args.hidden);
-    for (int quad = threadIdx.x; quad < s.args.hidden / 4; quad += WORKER_THREADS) ((uint2 *)s.x)[quad] = row[quad];
+    for (int quad = threadIdx.x; threadIdx.x < VECTOR_THREADS && quad < s.args.hidden / 4; quad += VECTOR_THREADS) ((uint2 *)s.x)[quad] = row[quad];
 }
 
 /* What attention gave. */
@@ -89,32 +98,45 @@ __device__ static inline float vector_add(int thread, vector_addend addend, floa
     return squares;
 }
 
-/* x += addend; normed, halves = RMSNorm(x) * scale, halves padded to whole column tiles with zeros. Synchronises before and after. */
-DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, decode_place p)
+/* normed, halves = x * inverse * scale, this thread's part. */
+__device__ static inline void vector_scale(int thread, const float4 (&x)[VECTOR_QUADS], const uint2 (&factors)[VECTOR_QUADS], float inverse)
 {
-    const float largest = 65504.0f; /* of FP16 */
     decode_shared &s = decode_memory();
-    int hidden = s.args.hidden, thread = decode_thread();
-    uint2 factors[VECTOR_QUADS];
-    float4 x[VECTOR_QUADS];
-#pragma unroll
-    for (int i = 0; i < VECTOR_QUADS; i++) factors[i] = __ldg((const uint2 *)scale + vector_near(thread, i)); /* asked for before what is to be normed has come */
-    float squares = decode_warp_sum(vector_add(thread, addend, x, p));
-    if (thread % 32 == 0) s.squares[thread / 32] = squares;
-    decode_sync_workers();
-    float total = decode_warp_sum(thread % 32 < WORKERS ? s.squares[thread % 32] : 0), inverse = rsqrtf(total / (float)hidden + s.args.eps);
 #pragma unroll
     for (int i = 0; i < VECTOR_QUADS; i++) {
         int quad = vector_quad(thread, i);
-        if (quad >= hidden / 4) break;
+        if (quad >= s.args.hidden / 4) break;
         float2 low = vector_unpack(factors[i].x), high = vector_unpack(factors[i].y);
         uint2 normed = make_uint2(vector_pack(x[i].x * inverse * low.x, x[i].y * inverse * low.y), vector_pack(x[i].z * inverse * high.x, x[i].w * inverse * high.y));
         ((uint32_t *)s.normed)[dense_place(2 * quad)] = normed.x;
         ((uint32_t *)s.normed)[dense_place(2 * quad + 1)] = normed.y;
         low = vector_unpack(normed.x), high = vector_unpack(normed.y);
-        half2 *halves = (half2 *)s.halves + 2 * quad;
-        halves[0] = __floats2half2_rn(fminf(fmaxf(low.x, -largest), largest), fminf(fmaxf(low.y, -largest), largest));
-        halves[1] = __floats2half2_rn(fminf(fmaxf(high.x, -largest), largest), fminf(fmaxf(high.y, -largest), largest));
+        ((uint2 *)s.halves)[quad] = make_uint2(vector_pack_half(low.x, low.y), vector_pack_half(high.x, high.y));
+    }
+}
+
+/* x += addend; normed, halves = RMSNorm(x) * scale. Synchronises before and after. */
+DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, decode_place p)
+{
+    decode_shared &s = decode_memory();
+    int thread = decode_thread();
+    if (thread >= VECTOR_THREADS) {
+        decode_sync_workers();
+    } else {
+        uint2 factors[VECTOR_QUADS];
+        float4 x[VECTOR_QUADS];
+#pragma unroll
+        for (int i = 0; i < VECTOR_QUADS; i++) factors[i] = __ldg((const uint2 *)scale + vector_near(thread, i)); /* asked for before what is to be normed has come */
+        float squares = decode_warp_sum(vector_add(thread, addend, x, p));
+        if (thread % 32 == 0) s.squares[thread / 32] = squares;
+        decode_sync_workers();
+        float total = 0;
+#pragma unroll
+        for (int w = 0; w < VECTOR_WARPS; w += 4) {
+            float4 of = *(const float4 *)(s.squares + w);
+            total += of.x + of.y + (of.z + of.w);
+        }
+        vector_scale(thread, x, factors, rsqrtf(total / (float)s.args.hidden + s.args.eps));
     }
     decode_sync_workers();
 }
@@ -139,26 +161,21 @@ DECODE_STAGE void vector_take_attn(decode_place p)
     decode_sync_workers();
 }
 
-/* Activations of `choices` choices from `first` on, padded to whole column tiles with zeros; synchronises after. */
-DECODE_STAGE void vector_take_activations(int first, int choices, decode_place p)
+/* Activations of this block's choice, padded to whole column tiles with zeros; synchronises after. */
+DECODE_STAGE void vector_take_activations(decode_place p)
 {
     enum { PAIRS = (MAX_HIDDEN / 2 + WORKER_THREADS - 1) / WORKER_THREADS };
     decode_shared &s = decode_memory();
     int thread = decode_thread(), pairs = s.args.intermediate / 2, padded = (s.args.intermediate + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS / 2;
-#pragma unroll 1
-    for (int choice = 0; choice < choices; choice++) {
-        int index[PAIRS];
-        uint2 v[PAIRS];
+    int index[PAIRS];
+    uint2 v[PAIRS];
 #pragma unroll
-        for (int i = 0; i < PAIRS; i++)
-            index[i] = s.args.places.activations + (first + choice) * s.args.intermediate + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
-        words_gather_pairs(p, index, v);
+    for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.activations + s.choice * s.args.intermediate + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
+    words_gather_pairs(p, index, v);
 #pragma unroll
-        for (int i = 0; i < PAIRS; i++) {
-            int pair = thread + i * WORKER_THREADS;
-            half2 value = pair < pairs ? __floats2half2_rn(__uint_as_float(v[i].x), __uint_as_float(v[i].y)) : __floats2half2_rn(0, 0);
-            if (pair < padded) ((half2 *)s.activations[choice])[pair] = value;
-        }
+    for (int i = 0; i < PAIRS; i++) {
+        int pair = thread + i * WORKER_THREADS;
+        if (pair < padded) ((uint32_t *)s.product.activations)[pair] = pair < pairs ? vector_pack_half(__uint_as_float(v[i].x), __uint_as_float(v[i].y)) : 0;
     }
     decode_sync_workers();
 }

@@ -9,9 +9,9 @@
  *                   32 columns. The order of k inside a product is free as long as both operands agree.
  *   bits            a word holds the codes s|ee|m of the four fragment registers (p = 0..3: (row g, k 0,1), (row g + 8, k 0,1), (row g, k 2,3),
  *                   (row g + 8, k 2,3)), the first k of a register in the low half of the word, the second in the high half:
- *                     bit of a half   15   14 13 12   11 10 9   8 7 6   5 4 3   2    1    0
- *                                     s0   e1 e1 m1   e0 e0 m0  e e m2  e e m3  s1'  s2   s3      s1': the other half's
- *                   so that most registers take one rotation and one mask.
+ *                     bit of a half   15  14  13  12   11 10 9   8 7 6   5 4 3   2 1 0
+ *                                     s0  s2  s3  s1   e0 e0 m0  e e m1  e e m2  e e m3
+ *                   so that registers take masks and shifts to the left, which the multipliers can do, and two of them one shift for both fields.
  *
  * Scales: [expert][row tile][column tile][g] one 32-bit word: rows 2g (columns 0-31, 32-63), 2g + 1 (likewise).
  *
@@ -54,17 +54,14 @@ __device__ static inline uint32_t mxfp4_mul(uint32_t a, uint32_t b)
     return out;
 }
 
-__device__ static inline uint32_t mxfp4_rotate(uint32_t word, int right) { return __funnelshift_r(word, word, right); }
-
 /* One word to one BF16 A fragment; `low` and `high` are the multipliers of rows g and g + 8. */
 __device__ static inline void mxfp4_fragment(uint32_t word, uint32_t low, uint32_t high, uint32_t a[4])
 {
     const uint32_t number = 0x01c001c0u, sign = 0x80008000u;
-    uint32_t turned = mxfp4_rotate(word, 3);
-    a[0] = mxfp4_mul((turned & number) | (word & sign), low);
-    a[1] = mxfp4_mul(((word >> 6) & number) | (turned & sign), high);
-    a[2] = mxfp4_mul((word & number) | ((word << 14) & sign), low);
-    a[3] = mxfp4_mul(((word << 3) & number) | ((word << 15) & sign), high);
+    a[0] = mxfp4_mul(((word >> 3) & number) | (word & sign), low);
+    a[1] = mxfp4_mul((word & number) | ((word << 3) & sign), high);
+    a[2] = mxfp4_mul(((word << 3) & number) | ((word << 1) & sign), low);
+    a[3] = mxfp4_mul(((word << 6) & number) | ((word << 2) & sign), high);
 }
 
 /* One word to one FP16 A fragment of values times 2^-14: sums of them want MXFP4_HALF_UNSCALE. */
@@ -73,9 +70,9 @@ __device__ static inline void mxfp4_fragment_half(uint32_t word, uint32_t a[4])
 {
     const uint32_t number = 0x0e000e00u, sign = 0x80008000u;
     a[0] = word & (number | sign);
-    a[1] = mxfp4_rotate(word, 3) & (number | sign);
-    a[2] = ((word << 3) & number) | ((word << 14) & sign);
-    a[3] = ((word << 6) & number) | ((word << 15) & sign);
+    a[1] = (word << 3) & (number | sign);
+    a[2] = ((word << 6) & number) | ((word << 1) & sign);
+    a[3] = ((word << 9) & number) | ((word << 2) & sign);
 }
 
 /* Byte `index` of a word of scales as a factor: 2^(scale - 127). */

@@ -50,11 +50,11 @@ struct random_source {
 
 /* ---- kernel ----------------------------------------------------------------------------------------------------- */
 
-/* A half of a word: the codes that registers 0 to 3 have at one k; `other` is register 1's at the other k, whose sign is kept here. */
-__device__ static uint32_t pack_half(uint32_t code0, uint32_t code1, uint32_t code2, uint32_t code3, uint32_t other)
+/* A half of a word: the codes that registers 0 to 3 have at one k. */
+__device__ static uint32_t pack_half(uint32_t code0, uint32_t code1, uint32_t code2, uint32_t code3)
 {
-    return (code0 & 8u) << 12 | (code1 & 7u) << 12 | (code0 & 7u) << 9 | (code2 & 7u) << 6 | (code3 & 7u) << 3 | (other & 8u) >> 1 | (code2 & 8u) >> 2 |
-           code3 >> 3;
+    uint32_t signs = (code0 & 8u) << 12 | (code2 & 8u) << 11 | (code3 & 8u) << 10 | (code1 & 8u) << 9;
+    return signs | (code0 & 7u) << 9 | (code1 & 7u) << 6 | (code2 & 7u) << 3 | (code3 & 7u);
 }
 
 /* Four columns of two rows, a nibble each, as one word: registers 0 and 2 take the upper row, 1 and 3 the lower one. */
@@ -66,7 +66,7 @@ __device__ static uint32_t interleave(uint32_t upper, uint32_t lower)
         u[i] = upper >> (4 * i) & 15u;
         l[i] = lower >> (4 * i) & 15u;
     }
-    return pack_half(u[0], l[0], u[2], l[2], l[1]) | pack_half(u[1], l[1], u[3], l[3], l[0]) << 16;
+    return pack_half(u[0], l[0], u[2], l[2]) | pack_half(u[1], l[1], u[3], l[3]) << 16;
 }
 
 /* grid: blocks of WARPS tiles; first_tile: the row tile that row 0 of the source belongs to. */
