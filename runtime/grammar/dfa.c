@@ -110,6 +110,8 @@ void dfa_free(dfa *d)
     free(d->classes);
     free(d->next);
     free(d->accepts);
+    free(d->pairs);
+    dfa_free(d->base);
     free(d);
 }
 
@@ -239,6 +241,7 @@ dfa *dfa_trim(expr_pool *p, dfa *d)
         uint32_t *to = d->next + (size_t)number[s] * d->n_classes, *of = d->next + (size_t)s * d->n_classes;
         for (uint32_t c = 0; c < d->n_classes; c++) to[c] = of[c] == DFA_DEAD ? DFA_DEAD : number[of[c]];
         d->accepts[number[s]] = d->accepts[s];
+        if (d->pairs) d->pairs[number[s]] = d->pairs[s];
     }
     d->n_states = kept;
     free(number);

@@ -11,7 +11,10 @@
 #include "runtime/grammar/slice.h"
 
 #define DFA_DEAD UINT32_MAX
-enum { DFA_MAX_STATES = 60000 };
+enum {
+    DFA_MAX_STATES = 60000,
+    DFA_SMALL_CELLS = 1 << 18, /* dfa_cells() of one that is had for speed, where another way would do */
+};
 
 /* The characters, cut into classes that no automaton over this alphabet tells apart. Starts as {0}. */
 typedef struct dfa_alphabet {
@@ -33,6 +36,14 @@ struct dfa {
     charset_range *classes; /* [n_classes] */
     uint32_t *next;         /* [n_states][n_classes], DFA_DEAD: no way to an accepted text */
     bool *accepts;          /* [n_states] */
+
+    /* Of dfa_limit(), for whoever must know lengths apart from all else. */
+    dfa *base;        /* what was limited; NULL: nothing was */
+    uint64_t *pairs;  /* [n_states] the state of `base` << 32 | the characters before, at most `longest` */
+    uint32_t longest; /* the limit; without one, the least length: more characters are not counted */
+    bool unlimited;
+
+    bool classify; /* for program_dfa(): tokens are worth being classified, see token_classes.h */
 };
 
 void dfa_free(dfa *d); /* NULL is allowed */
@@ -42,10 +53,15 @@ static inline size_t dfa_cells(const dfa *d) { return (size_t)d->n_states * (d->
 /* The texts of an expression without rules and automata; the encoding of its characters does not matter. (dfa_subset.c)
  */
 dfa *dfa_subset(expr_pool *p, const dfa_alphabet *a, expr e);
+/* The same where that is little work, also of an expression with rules, unless they are recursive; NULL otherwise, and
+ * nothing is left with the pool but lack of memory. */
+dfa *dfa_subset_if_small(expr_pool *p, const dfa_alphabet *a, expr e);
 /* The texts of both. Takes both over. (dfa_product.c) */
 dfa *dfa_product(expr_pool *p, dfa *a, dfa *b);
 /* All texts of least..most characters; most may be EXPR_NO_LIMIT. */
 dfa *dfa_of_length(expr_pool *p, const dfa_alphabet *a, uint32_t least, uint32_t most);
+/* The texts of least..most characters, of which not all may be needed to tell. Takes it over. */
+dfa *dfa_limit(expr_pool *p, const dfa_alphabet *a, dfa *d, uint32_t least, uint32_t most);
 /* All other texts. Takes it over. */
 dfa *dfa_complement(expr_pool *p, dfa *d);
 dfa *dfa_copy(expr_pool *p, const dfa *d);

@@ -79,7 +79,8 @@ static bool explore(expr_pool *p, const dfa *a, const dfa *b, pairs *set, uint32
     return true;
 }
 
-dfa *dfa_product(expr_pool *p, dfa *a, dfa *b)
+/* `keep_pairs`: what states are made of stays with the product. */
+static dfa *multiply(expr_pool *p, dfa *a, dfa *b, bool keep_pairs)
 {
     pairs set = {0};
     uint32_t *next = NULL;
@@ -96,6 +97,10 @@ dfa *dfa_product(expr_pool *p, dfa *a, dfa *b)
     memcpy(out->next, next, set.n * a->n_classes * sizeof *next);
     for (size_t i = 0; i < set.n; i++)
         out->accepts[i] = a->accepts[set.items[i] >> 32] && b->accepts[(uint32_t)set.items[i]];
+    if (keep_pairs) {
+        out->pairs = set.items;
+        set.items = NULL;
+    }
     out = dfa_trim(p, out);
 done:
     free(set.items);
@@ -103,5 +108,20 @@ done:
     free(next);
     dfa_free(a);
     dfa_free(b);
+    return out;
+}
+
+dfa *dfa_product(expr_pool *p, dfa *a, dfa *b) { return multiply(p, a, b, false); }
+
+dfa *dfa_limit(expr_pool *p, const dfa_alphabet *a, dfa *d, uint32_t least, uint32_t most)
+{
+    dfa *base = dfa_copy(p, d), *out = multiply(p, d, dfa_of_length(p, a, least, most), true);
+    if (!base || !out || !out->pairs) {
+        dfa_free(base);
+        return out;
+    }
+    out->base = base;
+    out->unlimited = most == EXPR_NO_LIMIT;
+    out->longest = out->unlimited ? least : most;
     return out;
 }

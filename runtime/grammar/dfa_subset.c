@@ -6,6 +6,8 @@
 #include "runtime/grammar/utf8_ranges.h"
 
 enum { MAX_POSITIONS = 200000, MAX_SET_ITEMS = 1 << 24, MAX_WORK = 1 << 26 };
+/* What dfa_subset_if_small() calls small: some milliseconds, and states as an email address or a host name has them. */
+enum { SMALL_POSITIONS = 3000, SMALL_STATES = 3000, SMALL_WORK = 1 << 20, SMALL_DEPTH = 200 };
 
 typedef enum position_kind { POSITION_ACCEPT, POSITION_CHARS, POSITION_CHAR, POSITION_SPLIT } position_kind;
 
@@ -20,7 +22,9 @@ typedef struct builder {
     const dfa_alphabet *alphabet;
     position *positions;
     size_t n, capacity;
+    bool small; /* limits are those of dfa_subset_if_small(), and nobody is told that they were met */
     bool failed;
+    int depth; /* of add_expr() */
 
     uint32_t *seen; /* [n] the round in which a position was last reached */
     uint32_t round;
@@ -39,7 +43,7 @@ typedef struct builder {
 
 static uint32_t too_large(builder *b)
 {
-    expr_pool_too_large(b->p);
+    if (!b->small) expr_pool_too_large(b->p);
     b->failed = true;
     return 0;
 }
@@ -56,7 +60,7 @@ static uint32_t no_memory(builder *b)
 static uint32_t add_position(builder *b, position_kind kind, uint32_t what, uint32_t next)
 {
     if (b->failed) return 0;
-    if (b->n >= MAX_POSITIONS) return too_large(b);
+    if (b->n >= (b->small ? SMALL_POSITIONS : MAX_POSITIONS)) return too_large(b);
     if (!expr_grow(&b->positions, b->n, &b->capacity, sizeof *b->positions)) return no_memory(b);
     b->positions[b->n] = (position){kind, what, next};
     return (uint32_t)b->n++;
@@ -90,10 +94,22 @@ static uint32_t add_repeat(builder *b, const expr_node *node, uint32_t next)
         next = loop;
         most = least;
     }
+    uint32_t end = next; /* from where no more follows; to skip one copy after the other would make sets of them all */
     for (uint32_t i = most; i > 0 && !b->failed; i--) {
         uint32_t first = add_expr(b, body, next);
-        next = i > least ? add_position(b, POSITION_SPLIT, first, next) : first;
+        next = i > least ? add_position(b, POSITION_SPLIT, first, end) : first;
     }
+    return next;
+}
+
+/* A rule's body in its place. Recursion ends at one of the limits. */
+static uint32_t add_rule(builder *b, uint32_t rule, uint32_t next)
+{
+    if (!b->small) return add_position(b, POSITION_CHARS, UINT32_MAX, next);
+    if (b->depth == SMALL_DEPTH) return too_large(b);
+    b->depth++;
+    next = add_expr(b, b->p->rules[rule].body, next);
+    b->depth--;
     return next;
 }
 
@@ -102,6 +118,7 @@ static uint32_t add_expr(builder *b, expr e, uint32_t next)
 {
     expr_node node = b->p->nodes[e];
     if (b->failed) return 0;
+    if (b->small && ++b->work > SMALL_WORK) return too_large(b);
     switch ((expr_kind)node.kind) {
     case EXPR_KIND_EMPTY: return next;
     case EXPR_KIND_BYTES: return add_bytes(b, &node, next);
@@ -116,6 +133,7 @@ static uint32_t add_expr(builder *b, expr e, uint32_t next)
         return all;
     }
     case EXPR_KIND_REPEAT: return add_repeat(b, &node, next);
+    case EXPR_KIND_RULE: return add_rule(b, node.a, next);
     default: return add_position(b, POSITION_CHARS, UINT32_MAX, next); /* no text */
     }
 }
@@ -198,7 +216,9 @@ static uint32_t close_set(builder *b)
         b->n_items = start;
         return s;
     }
-    if (b->n_states + 1 >= DFA_MAX_STATES || (b->n_states + 1) * b->alphabet->n_classes > EXPR_MAX_CELLS)
+    size_t most_states = b->small ? SMALL_STATES : DFA_MAX_STATES,
+           most_cells = b->small ? DFA_SMALL_CELLS : EXPR_MAX_CELLS;
+    if (b->n_states + 1 >= most_states || (b->n_states + 1) * (b->alphabet->n_classes + 1) > most_cells)
         return too_large(b);
     for (size_t i = b->n_states; i < b->n_states + 2; i++)
         if (!expr_grow(&b->starts, i, &b->starts_capacity, sizeof *b->starts)) return no_memory(b);
@@ -222,7 +242,7 @@ static uint32_t step(builder *b, size_t state, uint32_t c)
         if (takes(b, at, c)) reach(b, at->next);
     }
     b->work += b->starts[state + 1] - b->starts[state];
-    if (b->work > MAX_WORK) too_large(b);
+    if (b->work > (b->small ? SMALL_WORK : MAX_WORK)) too_large(b);
     return close_set(b);
 }
 
@@ -253,9 +273,9 @@ static dfa *to_dfa(const builder *b)
     return dfa_trim(b->p, d);
 }
 
-dfa *dfa_subset(expr_pool *p, const dfa_alphabet *a, expr e)
+static dfa *subset(expr_pool *p, const dfa_alphabet *a, expr e, bool small)
 {
-    builder b = {.p = p, .alphabet = a};
+    builder b = {.p = p, .alphabet = a, .small = small};
     dfa *out = NULL;
     if (p->no_memory || p->too_large) return NULL;
     uint32_t accept = add_position(&b, POSITION_ACCEPT, 0, 0);
@@ -274,3 +294,6 @@ dfa *dfa_subset(expr_pool *p, const dfa_alphabet *a, expr e)
     free(b.next);
     return out;
 }
+
+dfa *dfa_subset(expr_pool *p, const dfa_alphabet *a, expr e) { return subset(p, a, e, false); }
+dfa *dfa_subset_if_small(expr_pool *p, const dfa_alphabet *a, expr e) { return subset(p, a, e, true); }

@@ -8,10 +8,8 @@ enum { REMEMBERED_BYTES = 24 << 20 };
 status grammar_compile(const grammar_vocab *v, expr_pool *p, uint32_t root, const char *front, grammar **out,
                        status_detail *detail)
 {
-    const uint32_t *counts[SLICE_CLASSES];
-    for (int class = 0; class < SLICE_CLASSES; class ++) counts[class] = v->slices[class].counts;
     program compiled = {0};
-    status code = program_compile(p, root, counts, &compiled, detail);
+    status code = program_compile(p, root, v, &compiled, detail);
     if (code != STATUS_OK) return status_prefix(detail, code, "%s", front);
 
     grammar *g = calloc(1, sizeof *g);

@@ -2,6 +2,7 @@
 
 #include "runtime/grammar/grammar_internal.h"
 #include "runtime/grammar/mask.h"
+#include "runtime/grammar/mask_parts.h"
 
 static void look_at_config(grammar_matcher *m)
 {
@@ -61,6 +62,28 @@ static uint32_t step_all(machine *m, uint32_t config, const unsigned char *bytes
     return config;
 }
 
+static bool is_config(uint32_t config) { return config != MACHINE_DEAD && config != MACHINE_NO_MEMORY; }
+
+/* A mask may have promised a token for some threads, and the bounds of machine.h dropped them among very many others:
+ * then those go on alone. */
+static uint32_t step_promised(machine *m, const grammar_vocab *v, uint32_t config, const unsigned char *bytes,
+                              size_t size)
+{
+    mask_parts parts;
+    uint32_t to = MACHINE_DEAD;
+    mask_parts_find(m, v, config, &parts);
+    for (uint32_t i = 0; i < parts.n && !is_config(to); i++) {
+        uint32_t alone = mask_parts_config(m, config, &parts.items[i]);
+        if (is_config(alone) && alone != config) to = step_all(m, alone, bytes, size);
+    }
+    for (uint32_t i = 0; i < (parts.whole ? 1 : parts.n) && !is_config(to); i++) {
+        uint32_t part = parts.whole ? config : mask_parts_config(m, config, &parts.items[i]);
+        uint32_t run = is_config(part) ? mask_run_config(m, v, part) : MACHINE_DEAD;
+        if (is_config(run) && run != config) to = step_all(m, run, bytes, size);
+    }
+    return to;
+}
+
 bool grammar_matcher_accept(grammar_matcher *m, int32_t id)
 {
     size_t size;
@@ -70,12 +93,8 @@ bool grammar_matcher_accept(grammar_matcher *m, int32_t id)
     pthread_mutex_lock(&m->g->lock);
     grammar_make_room(m->g);
     uint32_t to = step_all(runs, m->config, bytes, size);
-    if (to == MACHINE_DEAD) {
-        /* A slice may have promised this token, and the bounds of machine.h dropped its run among very many others. */
-        uint32_t run = mask_run_config(runs, m->g->vocab, m->config);
-        if (run != MACHINE_DEAD && run != MACHINE_NO_MEMORY && run != m->config) to = step_all(runs, run, bytes, size);
-    }
-    bool accepted = to != MACHINE_DEAD && to != MACHINE_NO_MEMORY;
+    if (to == MACHINE_DEAD) to = step_promised(runs, m->g->vocab, m->config, bytes, size);
+    bool accepted = is_config(to);
     if (accepted) {
         m->config = to;
         look_at_config(m);

@@ -46,6 +46,8 @@ static status build_tries(grammar_vocab *v, trie_key *keys, size_t n, status_det
     bool built = trie_build(keys, n, &v->all);
     for (int class = 0; built && class < SLICE_CLASSES; class ++)
         built = slice_build((slice_class) class, keys, n, v->words, &v->slices[class]);
+    for (int encoding = EXPR_UTF8; built && encoding <= EXPR_JSON; encoding++)
+        built = vocab_text_build(keys, n, (expr_encoding)encoding, &v->texts[encoding]);
     if (!built) return status_fail(detail, STATUS_INTERNAL, "out of memory for the vocabulary of constrained output");
     return STATUS_OK;
 }
@@ -86,6 +88,7 @@ void grammar_vocab_close(grammar_vocab *v)
 {
     if (!v) return;
     for (int class = 0; class < SLICE_CLASSES; class ++) slice_free(&v->slices[class]);
+    for (int encoding = EXPR_UTF8; encoding <= EXPR_JSON; encoding++) vocab_text_free(&v->texts[encoding]);
     trie_free(&v->all);
     free(v->bytes);
     free(v->starts);

@@ -5,6 +5,7 @@
 #include "runtime/grammar/grammar.h"
 #include "runtime/grammar/slice.h"
 #include "runtime/grammar/trie.h"
+#include "runtime/grammar/vocab_text.h"
 
 struct grammar_vocab {
     int32_t n_ids;
@@ -13,6 +14,7 @@ struct grammar_vocab {
     unsigned char *bytes; /* of all ordinary tokens */
     trie all;
     slice slices[SLICE_CLASSES];
+    vocab_text texts[2]; /* as EXPR_UTF8 and as EXPR_JSON have it */
 };
 
 /* The bytes of an ordinary token; *size 0 for any other id. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/grammar/machine_closure.h"
+#include "runtime/grammar/mask_memo.h"
 
 enum { FIRST_SLOTS = 256 };
 
@@ -45,11 +46,11 @@ uint32_t machine_frame_number(machine *m, uint32_t node, uint32_t count, uint32_
 
 /* ---- configurations ---------------------------------------------------------------------------------------------- */
 
-static uint64_t hash_threads(const machine_thread *threads, uint32_t n, bool done, bool escapes)
+static uint32_t hash_threads(const machine_thread *threads, uint32_t n, bool done, bool escapes)
 {
     uint64_t h = n * 4 + done * 2 + escapes;
     for (uint32_t i = 0; i < n; i++) h = mix(h, (uint64_t)threads[i].node << 32 | threads[i].stack);
-    return h >> 20;
+    return (uint32_t)(h ^ h >> 32); /* the low half of a product knows nothing of the high half of its factors */
 }
 
 static bool rehash_configs(machine *m)
@@ -58,8 +59,7 @@ static bool rehash_configs(machine *m)
     uint32_t *slots = calloc(n, sizeof *slots);
     if (!slots) return false;
     for (size_t i = MACHINE_FIRST; i < m->n_configs; i++) {
-        const machine_config *config = &m->configs[i];
-        size_t at = hash_threads(m->threads + config->first, config->n, config->done, config->escapes) & (n - 1);
+        size_t at = m->configs[i].hash & (n - 1);
         while (slots[at]) at = (at + 1) & (n - 1);
         slots[at] = (uint32_t)i;
     }
@@ -82,16 +82,18 @@ uint32_t machine_config_number(machine *m, uint32_t n, bool done, bool escapes)
 {
     const machine_thread *threads = m->threads + m->n_threads - n;
     if (m->n_configs * 2 >= m->n_config_slots && !rehash_configs(m)) return 0;
-    size_t mask = m->n_config_slots - 1, at = hash_threads(threads, n, done, escapes) & mask;
+    uint32_t hash = hash_threads(threads, n, done, escapes);
+    size_t mask = m->n_config_slots - 1, at = hash & mask;
     for (; m->config_slots[at]; at = (at + 1) & mask) {
         const machine_config *other = &m->configs[m->config_slots[at]];
-        if (other->n != n || other->done != done || other->escapes != escapes) continue;
+        if (other->hash != hash || other->n != n || other->done != done || other->escapes != escapes) continue;
         if (memcmp(m->threads + other->first, threads, n * sizeof *threads) != 0) continue;
         m->n_threads -= n;
         return m->config_slots[at];
     }
     if (!expr_grow(&m->configs, m->n_configs, &m->configs_capacity, sizeof *m->configs) || !add_row(m)) return 0;
-    m->configs[m->n_configs] = (machine_config){.first = m->n_threads - n, .n = n, .done = done, .escapes = escapes};
+    m->configs[m->n_configs] =
+        (machine_config){.first = m->n_threads - n, .n = n, .done = done, .escapes = escapes, .hash = hash};
     return m->config_slots[at] = (uint32_t)m->n_configs++;
 }
 
@@ -137,10 +139,10 @@ uint32_t machine_step(machine *m, uint32_t config, unsigned byte)
     return to;
 }
 
-uint32_t machine_return(machine *m, uint32_t below)
+uint32_t machine_enter(machine *m, uint32_t node, uint32_t stack)
 {
     machine_closure_begin(m->closure);
-    machine_closure_add(m, m->closure, PROGRAM_RETURN, below);
+    machine_closure_add(m, m->closure, node, stack);
     return close_config(m);
 }
 
@@ -156,9 +158,7 @@ status machine_open(program *g, machine *out, status_detail *detail)
     if (!m.closure || !m.configs || !m.frames || !m.threads) goto no_memory;
     m.frames[MACHINE_HOLE].depth = MACHINE_HOLE_DEPTH;
     if ((m.gone = machine_config_number(&m, 0, false, true)) == 0) goto no_memory;
-    machine_closure_begin(m.closure);
-    machine_closure_add(&m, m.closure, m.g.start, 0);
-    m.start = close_config(&m);
+    m.start = machine_enter(&m, m.g.start, 0);
     if (m.start == MACHINE_NO_MEMORY || m.start == MACHINE_DEAD) goto no_memory;
     *g = (program){0};
     *out = m;
@@ -181,6 +181,7 @@ void machine_close(machine *m)
     free(m->threads);
     free(m->rows);
     free(m->scratch);
+    mask_memo_free(m->memo);
     machine_closure_close(m->closure);
     *m = (machine){0};
 }
@@ -188,6 +189,6 @@ void machine_close(machine *m)
 size_t machine_size(const machine *m)
 {
     size_t config = sizeof *m->configs + 2 * sizeof *m->config_slots + m->g.n_classes * sizeof *m->rows;
-    return m->mask_bytes + m->n_frames * (sizeof *m->frames + 2 * sizeof *m->frame_slots) + m->n_configs * config +
-           m->n_threads * sizeof *m->threads;
+    return m->mask_bytes + mask_memo_bytes(m->memo) + m->n_frames * (sizeof *m->frames + 2 * sizeof *m->frame_slots) +
+           m->n_configs * config + m->n_threads * sizeof *m->threads;
 }

@@ -46,7 +46,8 @@ typedef struct machine_config {
     bool done;    /* the text so far is whole */
     bool escapes; /* a thread returned to the hole */
     bool masked;  /* its mask was asked for before */
-    void *mask;   /* of mask.c; one allocation, or NULL */
+    uint32_t hash;
+    void *mask; /* of mask.c; one allocation, or NULL */
 } machine_config;
 
 typedef struct machine {
@@ -71,6 +72,7 @@ typedef struct machine {
 
     struct machine_closure *closure; /* scratch of a step */
     void *scratch;                   /* of mask.c; one allocation, or NULL */
+    struct mask_memo *memo;          /* of mask_region.c, or NULL */
 } machine;
 
 /* Takes the program over on success. STATUS_INTERNAL: no memory. */
@@ -86,8 +88,9 @@ uint32_t machine_step(machine *m, uint32_t config, unsigned byte);
  * remembering. *below is the frame that the hole stands for. 0: there is none to cut off, or too deep;
  * MACHINE_NO_MEMORY. (machine_local.c) */
 uint32_t machine_local(machine *m, uint32_t config, uint32_t *below);
-/* The configuration right after returning to frame `below`: MACHINE_DEAD, MACHINE_NO_MEMORY or a number. */
-uint32_t machine_return(machine *m, uint32_t below);
+/* The configuration right after getting to `node` with frame `stack` on top; at PROGRAM_RETURN, after returning to it:
+ * MACHINE_DEAD, MACHINE_NO_MEMORY or a number. */
+uint32_t machine_enter(machine *m, uint32_t node, uint32_t stack);
 
 /* Bytes held by everything that machine_collect() could free. */
 size_t machine_size(const machine *m);

@@ -272,14 +272,15 @@ void program_free(program *g)
     free(g->edges);
     free(g->switches);
     free(g->markers);
+    for (size_t i = 0; i < g->n_regions; i++) program_region_free(&g->regions[i]);
+    free(g->regions);
     *g = (program){0};
 }
 
-status program_compile(expr_pool *p, uint32_t root, const uint32_t *const counts[SLICE_CLASSES], program *out,
-                       status_detail *detail)
+status program_compile(expr_pool *p, uint32_t root, const grammar_vocab *v, program *out, status_detail *detail)
 {
     program g = {0};
-    program_build b = {.p = p, .g = &g, .counts = counts};
+    program_build b = {.p = p, .g = &g, .vocab = v};
     status code = expr_pool_check(p, detail);
     if (code == STATUS_OK) {
         if (expr_nullable_mark(p)) write_rules(&b, root);

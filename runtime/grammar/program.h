@@ -8,7 +8,8 @@
 #define RUNTIME_GRAMMAR_PROGRAM_H
 
 #include "runtime/grammar/expr.h"
-#include "runtime/grammar/slice.h"
+#include "runtime/grammar/grammar_vocab.h"
+#include "runtime/grammar/token_classes.h"
 
 enum {
     PROGRAM_RETURN = 0, /* the node where every rule and every repeated body ends */
@@ -64,6 +65,15 @@ typedef struct program_marker {
     uint32_t first, last; /* nodes first..last-1 with the same stack are this run too */
 } program_marker;
 
+/* The nodes of an automaton whose tokens are classified. */
+typedef struct program_region {
+    uint32_t first, last; /* nodes first..last-1 */
+    uint32_t *states;     /* [last - first] the state whose characters begin at a node, or UINT32_MAX */
+    uint32_t next;        /* the node behind it: a quote, or PROGRAM_RETURN of a rule that nothing follows */
+    expr_encoding encoding;
+    token_classes *classes;
+} program_region;
+
 typedef struct program {
     program_node *nodes;
     size_t n_nodes, nodes_capacity;
@@ -79,6 +89,8 @@ typedef struct program {
     size_t n_repeats, repeats_capacity;
     program_marker *markers;
     size_t n_markers, markers_capacity;
+    program_region *regions; /* in order */
+    size_t n_regions, regions_capacity;
     uint32_t start;
 
     /* Bytes that no node tells apart. */
@@ -86,11 +98,13 @@ typedef struct program {
     uint32_t n_classes;
 } program;
 
-/* Compiles rule `root` of the pool, which may get more rules by it. `counts` are those of the vocabulary's slices, by
- * class. On failure `out` is untouched. STATUS_INVALID when there is no text at all, or too much of it. */
-status program_compile(expr_pool *p, uint32_t root, const uint32_t *const counts[SLICE_CLASSES], program *out,
-                       status_detail *detail);
+/* Compiles rule `root` of the pool, which may get more rules by it. On failure `out` is untouched. STATUS_INVALID when
+ * there is no text at all, or too much of it. */
+status program_compile(expr_pool *p, uint32_t root, const grammar_vocab *v, program *out, status_detail *detail);
 void program_free(program *g);
+
+/* The region where a character begins at `node`, and *state there. NULL: there is none. */
+const program_region *program_region_of(const program *g, uint32_t node, uint32_t *state);
 
 /* The node behind `byte` at a RANGE or SWITCH, UINT32_MAX: it is not taken. *low..*high, which have `byte`, are
  * narrowed to bytes of which the node says the same. */

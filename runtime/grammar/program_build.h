@@ -3,18 +3,20 @@
 #ifndef RUNTIME_GRAMMAR_PROGRAM_BUILD_H
 #define RUNTIME_GRAMMAR_PROGRAM_BUILD_H
 
+#include "runtime/grammar/dfa.h"
 #include "runtime/grammar/expr_nullable.h"
 #include "runtime/grammar/program.h"
 
 typedef struct program_build {
     expr_pool *p;
     program *g;
-    const uint32_t *const *counts; /* [SLICE_CLASSES] of the vocabulary's slices */
+    const grammar_vocab *vocab;
     expr_nullable_memo stripped;
     uint32_t *entries; /* [n_rules] first node, UINT32_MAX: not compiled yet */
     uint32_t *ends;    /* [n_rules] one past a rule's last node; it begins where the one compiled before ends */
     size_t n_entries, entries_capacity, ends_capacity;
     expr_list queue; /* rules in the order in which they are compiled */
+    size_t region_bytes;
 } program_build;
 
 bool program_build_broken(const program_build *b);
@@ -39,6 +41,14 @@ uint32_t program_build_switch(program_build *b, program_edges *edges);
 void program_chars(program_build *b, const charset *set, expr_encoding encoding, uint32_t next, program_edges *out);
 /* The nodes of an automaton. (program_dfa.c) */
 uint32_t program_dfa(program_build *b, const dfa *d, expr_encoding encoding, uint32_t next);
+
+/* For an automaton that is about to be written: the classes of tokens in it, NULL where they do not help. */
+token_classes *program_region_classify(program_build *b, const dfa *d, expr_encoding encoding, uint32_t next);
+/* Takes `classes` over, and makes the nodes first..the end of the program a region. entries[state] is the node at which
+ * the characters of a state begin, UINT32_MAX: there are none. (program_region.c) */
+void program_region_add(program_build *b, const dfa *d, token_classes *classes, expr_encoding encoding, uint32_t next,
+                        uint32_t first, const uint32_t *entries);
+void program_region_free(program_region *r);
 
 /* Marks node `at`, which with the nodes first..the end of the program is a run: least[class] characters of each class
  * may follow, 0 for none. The class with the most tokens gets it. (program_mark.c) */

@@ -65,30 +65,36 @@ uint32_t program_dfa(program_build *b, const dfa *d, expr_encoding encoding, uin
 {
     runs_table t = {0};
     program_edges edges = {0};
-    uint32_t *entries = malloc(((size_t)d->n_states + 1) * sizeof *entries);
-    if (!entries) {
+    uint32_t *entries = malloc(((size_t)d->n_states + 1) * sizeof *entries),
+             *chars = malloc(((size_t)d->n_states + 1) * sizeof *chars), first = (uint32_t)b->g->n_nodes, start = 0;
+    token_classes *classes = NULL;
+    if (!entries || !chars) {
         expr_pool_no_memory(b->p);
-        return 0;
+        goto done;
     }
     /* A trimmed automaton gets to its end from everywhere and pushes no frame on the way: it needs what `next` needs.
      */
     for (uint32_t s = 0; s < d->n_states; s++) entries[s] = program_build_split(b, NULL, 0, next);
-    find_runs(d, &t);
+    if (!(classes = program_region_classify(b, d, encoding, next))) find_runs(d, &t);
     for (uint32_t s = 0; s < d->n_states && !program_build_broken(b); s++) {
-        uint32_t first = (uint32_t)b->g->n_nodes;
+        uint32_t before = (uint32_t)b->g->n_nodes;
         uint32_t ways[2];
         size_t n_ways = 0;
         edges.n = 0;
+        chars[s] = UINT32_MAX;
         write_edges(b, d, s, encoding, entries, &edges);
         if (edges.n && !program_build_broken(b)) {
-            ways[n_ways++] = program_build_switch(b, &edges);
-            mark_state(b, d, s, &t, first, next, ways[0]);
+            ways[n_ways++] = chars[s] = program_build_switch(b, &edges);
+            mark_state(b, d, s, &t, before, next, ways[0]);
         }
         if (d->accepts[s]) ways[n_ways++] = next;
         program_build_fill_split(b, entries[s], ways, n_ways);
     }
-    uint32_t start = program_build_broken(b) ? 0 : entries[0];
+    if (!program_build_broken(b)) start = entries[0];
+    if (classes) program_region_add(b, d, classes, encoding, next, first, chars);
+done:
     free(entries);
+    free(chars);
     free(t.least);
     free(t.most);
     free(edges.items);

@@ -32,7 +32,7 @@ void program_mark(program_build *b, uint32_t at, uint32_t first, const program_r
     for (uint32_t class = 0; class < SLICE_CLASSES; class ++) {
         uint8_t least = runs->least[class];
         if (least == 0) continue;
-        uint32_t count = b->counts[class][(least == PROGRAM_LIMIT_FRAME ? SLICE_CHARS : least) - 1];
+        uint32_t count = b->vocab->slices[class].counts[(least == PROGRAM_LIMIT_FRAME ? SLICE_CHARS : least) - 1];
         if (count <= best_count) continue;
         best_count = count;
         best = class;

@@ -131,15 +131,17 @@ status regex_expr(expr_pool *p, const char *text, size_t size, regex_match match
 {
     regex r;
     STATUS_TRY(regex_parse(p, text, size, match, encoding, &r, detail));
-    if (r.n_conditions == 0) {
-        *out = r.whole;
-        return STATUS_OK;
+    dfa *d = NULL;
+    if (r.n_conditions) {
+        dfa_alphabet a = {0};
+        regex_alphabet(p, &a, &r);
+        dfa_alphabet_seal(p, &a);
+        if ((d = regex_dfa(p, &a, &r))) d->classify = true;
+        dfa_alphabet_free(&a);
+    } else {
+        d = regex_dfa_if_small(p, &r);
     }
-    dfa_alphabet a = {0};
-    regex_alphabet(p, &a, &r);
-    dfa_alphabet_seal(p, &a);
-    expr made = expr_dfa(p, regex_dfa(p, &a, &r), encoding);
-    dfa_alphabet_free(&a);
+    expr made = d || r.n_conditions ? expr_dfa(p, d, encoding) : r.whole;
     status code = expr_pool_check(p, detail);
     if (code == STATUS_OK) *out = made;
     return code;
@@ -149,6 +151,38 @@ void regex_alphabet(expr_pool *p, dfa_alphabet *a, const regex *r)
 {
     dfa_alphabet_add(p, a, r->whole);
     for (int i = 0; i < r->n_conditions; i++) dfa_alphabet_add(p, a, r->conditions[i].whole);
+}
+
+/* One set of characters, repeated: its lengths are a limit, and no states. */
+static bool is_repeated_set(const expr_pool *p, expr e)
+{
+    const expr_node *node = &p->nodes[e];
+    return node->kind == EXPR_KIND_REPEAT && p->nodes[node->a].kind == EXPR_KIND_CHARS;
+}
+
+static dfa *repeated_set(expr_pool *p, const dfa_alphabet *a, expr e)
+{
+    expr_node node = p->nodes[e];
+    bool any = node.n == 0 && node.max == EXPR_NO_LIMIT;
+    size_t states = 1 + (size_t)(node.max == EXPR_NO_LIMIT ? node.n : node.max);
+    if (states >= DFA_MAX_STATES || states * (a->n_classes + 1) > DFA_SMALL_CELLS) return NULL;
+    dfa *d = dfa_subset(p, a, expr_repeat(p, node.a, 0, EXPR_NO_LIMIT));
+    return any ? d : dfa_limit(p, a, d, node.n, node.max);
+}
+
+dfa *regex_dfa_if_small(expr_pool *p, const regex *r)
+{
+    /* An automaton takes a millisecond, so a schema of hundreds of patterns gets them for some; the rest of the budget
+     * is for those who cannot do without. */
+    enum { MOST = 64, MOST_CELLS = EXPR_MAX_CELLS / 8, MOST_RANGES = EXPR_MAX_RANGES / 8 };
+    if (r->n_conditions || p->n_dfas >= MOST || p->n_cells > MOST_CELLS || p->n_ranges > MOST_RANGES) return NULL;
+    dfa_alphabet a = {0};
+    regex_alphabet(p, &a, r);
+    dfa_alphabet_seal(p, &a);
+    dfa *d = is_repeated_set(p, r->whole) ? repeated_set(p, &a, r->whole) : dfa_subset_if_small(p, &a, r->whole);
+    dfa_alphabet_free(&a);
+    if (d) d->classify = true;
+    return d;
 }
 
 dfa *regex_dfa(expr_pool *p, const dfa_alphabet *a, const regex *r)

@@ -30,7 +30,7 @@ typedef enum regex_match {
 status regex_parse(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, regex *out,
                    status_detail *detail);
 
-/* The same as one expression: conditions make an automaton of it. */
+/* The same as one expression: an automaton if there are conditions, or if that is small. */
 status regex_expr(expr_pool *p, const char *text, size_t size, regex_match match, expr_encoding encoding, expr *out,
                   status_detail *detail);
 
@@ -38,5 +38,8 @@ status regex_expr(expr_pool *p, const char *text, size_t size, regex_match match
  */
 void regex_alphabet(expr_pool *p, dfa_alphabet *a, const regex *r);
 dfa *regex_dfa(expr_pool *p, const dfa_alphabet *a, const regex *r);
+/* The automaton of one without conditions, to be classified, where it is small; else NULL, and `whole` says the same.
+ */
+dfa *regex_dfa_if_small(expr_pool *p, const regex *r);
 
 #endif

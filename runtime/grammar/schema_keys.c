@@ -225,6 +225,13 @@ static dfa *names_of_pattern(reader *r, size_t i, const dfa *others)
     return own;
 }
 
+/* Names that patterns or lengths decide are many kinds of tokens; those that are only not listed are nearly all. */
+static expr names_expr(const reader *r, dfa *d)
+{
+    if (d) d->classify = r->n_patterns > 0 || r->allowed;
+    return expr_dfa(r->s->p, d, EXPR_JSON);
+}
+
 static void read_classes(reader *r)
 {
     expr_pool *p = r->s->p;
@@ -241,13 +248,13 @@ static void read_classes(reader *r)
     json_object_foreach(r->patterns, pattern, value)
     {
         if (schema_failed(r->s) || i >= r->n_patterns) break;
-        add_class(r, expr_dfa(p, names_of_pattern(r, i, others), EXPR_JSON), value, pattern);
+        add_class(r, names_expr(r, names_of_pattern(r, i, others)), value, pattern);
         left = dfa_product(p, left, dfa_complement(p, dfa_copy(p, r->matches[i++])));
     }
     if (json_is_false(r->rest) || schema_failed(r->s)) {
         dfa_free(left);
     } else {
-        add_class(r, expr_dfa(p, left, EXPR_JSON), r->rest, NULL);
+        add_class(r, names_expr(r, left), r->rest, NULL);
     }
     dfa_free(others);
 }

@@ -86,7 +86,7 @@ static dfa *with_length(schema *s, const dfa_alphabet *a, dfa *d, uint32_t least
     if (!d || !dfa_lengths(s->p, d, &shortest, &longest)) return d;
     if (shortest >= least) least = 0;
     if (longest <= most) most = EXPR_NO_LIMIT;
-    return least == 0 && most == EXPR_NO_LIMIT ? d : dfa_product(s->p, d, dfa_of_length(s->p, a, least, most));
+    return least == 0 && most == EXPR_NO_LIMIT ? d : dfa_limit(s->p, a, d, least, most);
 }
 
 dfa *schema_string_dfa(schema *s, const dfa_alphabet *a, const schema_string_rules *rules)
@@ -108,12 +108,17 @@ dfa *schema_string_dfa(schema *s, const dfa_alphabet *a, const schema_string_rul
 
 static expr matching(schema *s, const schema_string_rules *rules)
 {
-    bool any_length = rules->least == 0 && rules->most == EXPR_NO_LIMIT;
-    if (rules->n == 1 && any_length && rules->items[0].n_conditions == 0) return quoted(s, rules->items[0].whole);
+    const regex *only = rules->n == 1 ? &rules->items[0] : NULL;
+    if (only && only->n_conditions == 0 && rules->least == 0 && rules->most == EXPR_NO_LIMIT) {
+        dfa *small = regex_dfa_if_small(s->p, only);
+        return quoted(s, small ? expr_dfa(s->p, small, EXPR_JSON) : only->whole);
+    }
     dfa_alphabet a = {0};
     schema_string_alphabet(s, &a, rules);
     dfa_alphabet_seal(s->p, &a);
-    expr inside = expr_dfa(s->p, schema_string_dfa(s, &a, rules), EXPR_JSON);
+    dfa *d = schema_string_dfa(s, &a, rules);
+    if (d) d->classify = true;
+    expr inside = expr_dfa(s->p, d, EXPR_JSON);
     dfa_alphabet_free(&a);
     return quoted(s, inside);
 }

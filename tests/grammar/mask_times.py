@@ -1,7 +1,8 @@
 """How long masks take over the o200k vocabulary, for schemas as people use them: GPTOSS_BUILD_DIR=build/release python tests/grammar/mask_times.py
 
 For each, 60 texts are sampled from the masks with random logits (see grammar_driver.c). The first one's masks are those of a grammar that was
-never used; those of the others include states that were never seen before, in strings with a length, lists and nested objects.
+never used; those of the others include states that were never seen before, in strings with a length, lists and nested objects. Then what a step
+of the engine waits for 32 constrained sequences (mask_steps.c): all of one schema, and of all schemas.
 """
 import json
 import os
@@ -35,6 +36,14 @@ SCHEMAS = {
                                   "attributes": {"type": "array", "items": record({"name": short, "value": text}), "maxItems": 3}})}},
     "union by kind": {"oneOf": [record({"kind": {"const": "a"}, "value": text}), record({"kind": {"const": "b"}, "items": {"type": "array", "items": person}})]},
     "pattern": record({"code": {"type": "string", "pattern": "^[A-Z]{2}-[0-9]{4,6}$"}, "slug": {"type": "string", "pattern": "^[a-z0-9-]+$"}}),
+    "formats": record({"email": {"type": "string", "format": "email"}, "host": {"type": "string", "format": "hostname"},
+                       "address": {"type": "string", "format": "uri", "maxLength": 80}, "work": {"type": "string", "format": "email", "maxLength": 40}}),
+    "patterns with counts": record({"words": {"type": "string", "pattern": "^([A-Z][a-z]{0,11} ){1,5}$"}, "path": {"type": "string", "pattern": "^(/[A-Za-z0-9._-]{1,32}){1,8}$"},
+                                    "name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,31}$"}, "short": {"type": "string", "pattern": "^.{2,5}$"}}),
+    "patterns near a length": record({"plain": {"type": "string", "pattern": "^[^<>]*$", "maxLength": 100}, "ends": {"type": "string", "pattern": "^[^a-c\"]*x$", "maxLength": 20},
+                                      "words": {"type": "string", "pattern": "^[A-Za-z]+( [A-Za-z]+)*$", "minLength": 5, "maxLength": 50}, "has": {"type": "string", "pattern": "b.d", "maxLength": 20}}),
+    "strings of several kinds": {"type": "array", "items": {"anyOf": [{"type": "string", "format": "email"}, {"type": "string", "maxLength": 9}, {"type": "string", "minLength": 4, "maxLength": 30}]}},
+    "names by pattern": {"type": "object", "patternProperties": {"^x-[a-z]{1,20}$": {"type": "integer"}}, "additionalProperties": {"type": "string", "maxLength": 30}},
     "pattern and length": record({"slug": {"type": "string", "pattern": "^[a-z]+(-[a-z]+)*$", "maxLength": 40}, "note": {"type": "string", "pattern": "[.!?]$", "maxLength": 200}}),
 }
 
@@ -46,3 +55,14 @@ for name, schema in SCHEMAS.items():
     print(name if "runs" in answer else f"{name}: {answer['error']}")
     for times in driver.stderr.decode().splitlines()[1:]:
         print("   ", times)
+
+def steps(name, schemas):
+    bench = subprocess.run([BUILD / "tests" / "grammar" / "mask_steps", "32", "3000"], input=json.dumps(schemas).encode(), capture_output=True, check=True,
+                           env={**os.environ, "GPTOSS_TESTS_DIR": str(ROOT / "tests")})
+    print(f"a step of 32 sequences, {name}")
+    for times in bench.stdout.decode().splitlines():
+        print("   ", times)
+
+
+steps("one schema", [SCHEMAS["list of records, lengths"]])
+steps("all schemas", list(SCHEMAS.values()))
