@@ -58,6 +58,14 @@ void world_signal_zero(world *w);
 /* [rank 0] Sets what runs; notices that came before are delivered then. NULL ends it: no call of `fn` is under way once it returns. */
 void world_on_signal(world *w, void (*fn)(void *user, int from_rank), void *user);
 
+/* A note: a few bytes that a rank leaves for rank 0 in the place of its last one, for figures that nobody waits for. It travels beside MPI and the transports,
+ * whatever these do. All ranks run one program, so it may be a struct without pointers; what is in it is not looked at. */
+enum { WORLD_NOTE_SIZE = 200 };
+/* [any thread] `size`: 1 to WORLD_NOTE_SIZE, others are dropped. Never blocks: what the connection does not take goes later, or gives way to a newer note. */
+void world_post_note(world *w, const void *note, size_t size);
+/* [rank 0, any thread] The last note of `rank` that has come; false: none has, or its size is another. *age: seconds since. Never blocks. */
+bool world_read_note(world *w, int rank, void *note, size_t size, double *age);
+
 /* For a rank that failed, before it leaves: why is told here, or was told already, so no other rank shall print that this one was lost. The
  * others' callbacks run as for any loss, with `speaks` false; this rank's own does not run for ranks that leave in the same way. Never blocks. */
 void world_say_failed(world *w);

@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 #include "comm/watch_gate.h"
+#include "comm/watch_note.h"
 
-enum { WAKE = 'W', SIGNAL = 'S', GOODBYE = 'G', FAILED = 'F', LOST = 'L' };
+enum { WAKE = 'W', SIGNAL = 'S', GOODBYE = 'G', FAILED = 'F', LOST = 'L', NOTE = WATCH_NOTE };
 enum { NOBODY = -1 };
 
 typedef struct watch_link {
@@ -28,6 +29,8 @@ typedef struct watch_link {
     unsigned noticed; /* [rank 0] signal notices not delivered yet; the thread's alone */
     uint8_t lost[4];  /* [others] the number after 'L', as far as it came */
     int n_lost;       /* bytes of it; -1: no 'L' yet */
+    watch_note_out note;    /* [others] */
+    watch_note_in received; /* [rank 0] */
 } watch_link;
 
 struct watch {
@@ -41,11 +44,12 @@ struct watch {
     sem_t joined;    /* [rank 0] posted when the last rank has joined */
     atomic_uint signals; /* [others] not handed to the thread yet */
 
-    pthread_mutex_t lock; /* of links and the five that follow; never held while anything blocks */
+    pthread_mutex_t lock; /* of links and the six that follow; never held while anything blocks */
     watch_link *links;    /* rank 0: one for each other rank; others: one, to rank 0 */
     int n_links, n_joined;
     bool leaving, stopping;
     bool failed; /* this rank, and it has said so */
+    note_board *notes; /* [rank 0] borrowed; NULL: they are not kept */
 
     pthread_mutex_t signal_lock; /* held while on_signal runs */
     void (*on_signal)(void *user, int from_rank);
@@ -65,21 +69,22 @@ static void kick(watch *w)
 
 /* ---- sending; the lock is held ----------------------------------------------------------------------------------- */
 
-static bool is_waiting(const watch_link *l) { return l->fd >= 0 && (l->owed || l->goodbye_due); }
+static bool is_waiting(const watch_link *l) { return l->fd >= 0 && (l->owed || l->goodbye_due || watch_note_is_due(&l->note)); }
 
-/* Sends what is due as far as the connection takes it. Errors show when the thread reads. */
+/* Sends what is due as far as the connection takes it. Errors show when the thread reads. What others wait for goes before a note. */
 static void flush(const watch *w, watch_link *l)
 {
     char bytes[64];
     memset(bytes, w->rank == 0 ? WAKE : SIGNAL, sizeof bytes);
-    while (l->fd >= 0 && l->owed) {
+    if (l->fd < 0 || !watch_note_finish(&l->note, l->fd)) return;
+    while (l->owed) {
         size_t n = l->owed < sizeof bytes ? l->owed : sizeof bytes;
         ssize_t sent = send(l->fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0) return;
         l->owed -= (unsigned)sent;
     }
     char goodbye = GOODBYE;
-    if (l->fd >= 0 && l->goodbye_due && send(l->fd, &goodbye, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
+    if (watch_note_send(&l->note, l->fd) && l->goodbye_due && send(l->fd, &goodbye, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
         l->goodbye_due = false;
 }
 
@@ -109,6 +114,11 @@ static int take_byte(watch *w, watch_link *l, uint8_t byte)
         memcpy(&number, l->lost, sizeof number);
         return (int)ntohl(number);
     }
+    if (l->received.open) {
+        watch_note_result result = watch_note_take(&l->received, byte);
+        if (result == WATCH_NOTE_WHOLE && w->notes) note_board_put(w->notes, l->rank, l->received.bytes, l->received.size);
+        return result == WATCH_NOTE_NONSENSE ? l->rank : NOBODY;
+    }
     bool from_zero = l->rank == 0;
     switch (byte) {
     case GOODBYE: l->goodbye = true; return NOBODY;
@@ -118,6 +128,7 @@ static int take_byte(watch *w, watch_link *l, uint8_t byte)
         return from_zero ? NOBODY : l->rank;
     case SIGNAL: l->noticed++; return from_zero ? l->rank : NOBODY;
     case LOST: l->n_lost = 0; return from_zero ? NOBODY : l->rank;
+    case NOTE: l->received = (watch_note_in){.open = true}; return from_zero ? l->rank : NOBODY;
     default: return l->rank;
     }
 }
@@ -383,14 +394,14 @@ void watch_say_failed(watch *w)
     pthread_mutex_lock(&w->lock);
     w->failed = true;
     for (int i = 0; i < w->n_links; i++) {
-        if (w->links[i].fd < 0) continue;
+        if (w->links[i].fd < 0 || !watch_note_finish(&w->links[i].note, w->links[i].fd)) continue;
         ssize_t sent = send(w->links[i].fd, &failed, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         (void)sent;
     }
     pthread_mutex_unlock(&w->lock);
 }
 
-/* ---- wakes and signals -------------------------------------------------------------------------------------------- */
+/* ---- wakes, notes and signals ---------------------------------------------------------------------------------------- */
 
 void watch_wake(watch *w)
 {
@@ -401,6 +412,24 @@ void watch_wake(watch *w)
         flush(w, &w->links[i]);
         waiting = waiting || is_waiting(&w->links[i]);
     }
+    pthread_mutex_unlock(&w->lock);
+    if (waiting) kick(w);
+}
+
+void watch_keep_notes(watch *w, note_board *notes)
+{
+    pthread_mutex_lock(&w->lock);
+    w->notes = notes;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void watch_post_note(watch *w, const void *note, size_t size)
+{
+    if (w->rank == 0) return;
+    pthread_mutex_lock(&w->lock);
+    watch_note_put(&w->links[0].note, note, size);
+    flush(w, &w->links[0]);
+    bool waiting = is_waiting(&w->links[0]);
     pthread_mutex_unlock(&w->lock);
     if (waiting) kick(w);
 }

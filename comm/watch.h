@@ -4,13 +4,14 @@
  *                   rank 2 ──┼── rank 0        a connection that ends without goodbye is a death
  *                   rank 3 ──┘
  *
- * The thread works whatever the rank's main thread does: blocked in MPI, parked, computing. What travels, one byte each:
+ * The thread works whatever the rank's main thread does: blocked in MPI, parked, computing. What travels, one byte each but where more is said:
  *
  *   'W'  0 -> r   one wake for a parked rank
  *   'S'  r -> 0   the rank got a signal
  *   'G'  r -> 0   goodbye: the rank wants to leave and waits; 0 -> r, after all have said so: leave
  *   'F'  both     the rank failed, and nobody else need say so: its end, which follows, is a death that nobody speaks of
  *   'L'  0 -> r   a rank died; four bytes follow with its number, most significant first
+ *   'N'  r -> 0   a note, which follows (watch_note.h)
  *
  * Rank 0 sees the death of any other and tells the rest; all see the death of rank 0, and rank 1 speaks then. Two ranks that
  * both said 'F' do not report each other: each has its own line to print, and leaves by itself. If ranks 0
@@ -20,6 +21,7 @@
 
 #include <stdbool.h>
 
+#include "comm/note_board.h"
 #include "comm/watch_card.h"
 #include "runtime/base/status.h"
 
@@ -56,6 +58,11 @@ void watch_close(watch *w);
 void watch_wake(watch *w);
 /* [others] Sleeps until a wake comes that no park has taken yet. */
 void watch_park(watch *w);
+
+/* [rank 0] Where the notes of the others go from now on; it must live until watch_close(). Those that come before are dropped. */
+void watch_keep_notes(watch *w, note_board *notes);
+/* [others] As world_post_note(). */
+void watch_post_note(watch *w, const void *note, size_t size);
 
 /* [others] Tells rank 0 of a signal. Async-signal-safe, never blocks. */
 void watch_signal_zero(watch *w);

@@ -17,6 +17,7 @@ struct world {
     bool with_zero;   /* rank 0 is on this host */
     MPI_Comm all;     /* MPI_COMM_NULL: no launcher, and MPI was never initialised */
     watch *links;     /* NULL in a world of one */
+    note_board *notes; /* rank 0's; NULL elsewhere */
 };
 
 MPI_Comm world_communicator(const world *w) { return w->all; }
@@ -55,6 +56,14 @@ static status survey(world *w, status_detail *detail)
     return code;
 }
 
+static status open_notes(world *w, status_detail *detail)
+{
+    w->notes = note_board_open(w->size);
+    if (!w->notes) return status_fail(detail, STATUS_MACHINE, "world: out of memory");
+    if (w->links) watch_keep_notes(w->links, w->notes);
+    return STATUS_OK;
+}
+
 /* Connects the watch. Each step ends in an agreement, so that a failure of one rank ends the step on all; ranks that wait
  * for it are inside MPI, which some networks need to move at all. */
 static status connect_watch(world *w, world_lost_fn lost, void *user, status_detail *detail)
@@ -64,6 +73,7 @@ static status connect_watch(world *w, world_lost_fn lost, void *user, status_det
     bool speaks;
     status code = STATUS_OK;
     if (w->rank == 0) code = watch_listen(w->size, w->local_size < w->size, lost, user, &w->links, &card, detail);
+    if (w->rank == 0 && code == STATUS_OK) code = open_notes(w, detail);
     STATUS_TRY(world_agree(w, code, detail, &speaks));
     STATUS_TRY(world_broadcast(w, &card, sizeof card, detail));
     if (w->rank != 0) code = watch_join(w->rank, &card, w->with_zero, JOIN_LIMIT_MS, lost, user, &w->links, detail);
@@ -76,13 +86,14 @@ static status open_with_mpi(world *w, const launcher *l, world_lost_fn lost, voi
 {
     STATUS_TRY(start_mpi(l, detail));
     status code = survey(w, detail);
-    if (code == STATUS_OK && w->size > 1) code = connect_watch(w, lost, user, detail);
+    if (code == STATUS_OK) code = w->size > 1 ? connect_watch(w, lost, user, detail) : open_notes(w, detail);
     if (code == STATUS_OK) return STATUS_OK;
 
     /* No connection may end while another rank's watch still runs. */
     if (w->links) watch_stop(w->links);
     if (w->all != MPI_COMM_NULL) MPI_Barrier(w->all);
     watch_close(w->links);
+    note_board_close(w->notes);
     if (w->all != MPI_COMM_NULL) MPI_Comm_free(&w->all);
     MPI_Finalize();
     if (detail && w->rank != 0) detail->text[0] = '\0';
@@ -95,7 +106,7 @@ status world_open(world_lost_fn lost, void *user, world **out, status_detail *de
     if (!w) return status_fail(detail, STATUS_MACHINE, "world: out of memory");
     *w = (world){.size = 1, .local_size = 1, .with_zero = true, .all = MPI_COMM_NULL};
     launcher l = launcher_read(getenv);
-    status code = l.present ? open_with_mpi(w, &l, lost, user, detail) : STATUS_OK;
+    status code = l.present ? open_with_mpi(w, &l, lost, user, detail) : open_notes(w, detail);
     if (code != STATUS_OK) {
         free(w);
         return code;
@@ -113,6 +124,7 @@ void world_close(world *w)
     }
     if (w->links) watch_goodbye(w->links);
     watch_close(w->links);
+    note_board_close(w->notes);
     free(w);
 }
 
@@ -187,7 +199,7 @@ status world_agree(world *w, status mine, status_detail *detail, bool *speaks)
     return (status)v.code;
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------------ */
+/* ---- waiting, and what travels by the watch --------------------------------------------------------------------------- */
 
 void world_park(world *w)
 {
@@ -202,6 +214,17 @@ void world_wake(world *w)
 void world_signal_zero(world *w)
 {
     if (w->links && w->rank != 0) watch_signal_zero(w->links);
+}
+
+void world_post_note(world *w, const void *note, size_t size)
+{
+    if (w->notes) note_board_put(w->notes, w->rank, note, size);
+    else watch_post_note(w->links, note, size);
+}
+
+bool world_read_note(world *w, int rank, void *note, size_t size, double *age)
+{
+    return w->notes && note_board_get(w->notes, rank, note, size, age);
 }
 
 void world_say_failed(world *w)

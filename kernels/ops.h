@@ -73,6 +73,13 @@ typedef struct ops_caps {
     int64_t memory_free; /* bytes that can still be taken on this device; on the CPU, what this rank may use of the host */
 } ops_caps;
 
+/* What a device's memory is like now. A GPU's as a whole, whoever has taken it; on the CPU, of this process: what it has in memory, shared pages such as those
+ * of mapped weights included, and what the host, or the container, has. */
+typedef struct ops_memory {
+    int device;          /* its number among those of the host; -1: the host itself */
+    int64_t used, total; /* bytes */
+} ops_memory;
+
 /* ---- weights ---------------------------------------------------------------------------------------------------- */
 
 typedef enum ops_format { OPS_BF16, OPS_MXFP4 } ops_format;
@@ -184,6 +191,8 @@ typedef struct ops {
     status (*open)(const ops_options *options, ops_context **out, status_detail *detail);
     void (*close)(ops_context *c);
     void (*caps)(ops_context *c, ops_caps *out);
+    /* [any thread, as long as the context is open] Neither waits for work nor holds any up, and leaves no mark on the context. false: it cannot be told. */
+    bool (*memory)(const ops_context *c, ops_memory *out);
     /* The stream that transports order their work on; NULL for host memory. */
     void *(*stream)(ops_context *c);
 

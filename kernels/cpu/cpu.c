@@ -64,6 +64,17 @@ static int64_t memory_free(void)
     return available;
 }
 
+/* A limit of the container is taken only where it is one: "max", which is no number, and one beyond the host are none. */
+static bool cpu_memory(const ops_context *c, ops_memory *out)
+{
+    (void)c;
+    int64_t used = read_figure("/proc/self/status", "VmRSS:", 1024), total = read_figure("/proc/meminfo", "MemTotal:", 1024);
+    int64_t limit = read_figure("/sys/fs/cgroup/memory.max", "", 1);
+    if (used < 0 || total < 0) return false;
+    *out = (ops_memory){.device = -1, .used = used, .total = limit > 0 && limit < total ? limit : total};
+    return true;
+}
+
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static status cpu_open(const ops_options *options, ops_context **out, status_detail *detail)
@@ -200,6 +211,7 @@ const ops cpu_ops = {
     .open = cpu_open,
     .close = cpu_close,
     .caps = cpu_caps,
+    .memory = cpu_memory,
     .stream = cpu_stream,
     .configure = cpu_configure,
     .allocate = cpu_allocate,

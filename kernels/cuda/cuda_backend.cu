@@ -188,6 +188,18 @@ static void backend_caps(ops_context *c, ops_caps *out)
                       .memory_free = left > 0 ? left : 0};
 }
 
+/* Not through cuda_check: this may be another thread, and a failure here is none of the context's. */
+static bool backend_memory(const ops_context *c, ops_memory *out)
+{
+    size_t free_bytes = 0, all_bytes = 0;
+    if (cudaSetDevice(c->device) != cudaSuccess || cudaMemGetInfo(&free_bytes, &all_bytes) != cudaSuccess) {
+        cudaGetLastError();
+        return false;
+    }
+    *out = (ops_memory){.device = c->device, .used = (int64_t)(all_bytes - free_bytes), .total = (int64_t)all_bytes};
+    return true;
+}
+
 static void *backend_stream(ops_context *c) { return c->stream; }
 
 /* ---- shapes ----------------------------------------------------------------------------------------------------- */
@@ -266,6 +278,7 @@ extern "C" const ops cuda_ops = {
     .open = backend_open,
     .close = backend_close,
     .caps = backend_caps,
+    .memory = backend_memory,
     .stream = backend_stream,
     .configure = backend_configure,
     .allocate = cuda_allocate,

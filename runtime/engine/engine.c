@@ -8,6 +8,9 @@
 #include "runtime/base/log.h"
 #include "runtime/engine/kv_sizing.h"
 
+/* Device memory hardly changes once all is taken, and dashboards ask every 15 s or so. */
+static const double MEMORY_SECONDS = 5, MEMORY_STALE_SECONDS = 60;
+
 double engine_now(void)
 {
     struct timespec now;
@@ -52,6 +55,13 @@ static status choose_length(engine *e, const engine_options *o, int model_limit,
     return STATUS_OK;
 }
 
+static int64_t kv_bytes(const engine *e)
+{
+    int64_t bytes = 0;
+    for (int kind = 0; kind < OPS_KV_KINDS; kind++) bytes += e->blocks[kind] * model_kv_block_bytes(e->model, kind);
+    return bytes;
+}
+
 static status size_cache(engine *e, const engine_options *o, status_detail *detail)
 {
     const model_config *config = model_get_config(e->model);
@@ -75,7 +85,7 @@ static status size_cache(engine *e, const engine_options *o, status_detail *deta
         log_info("KV cache: %d blocks of %d tokens for full attention, %d for sliding windows, %" PRId64
                  " MiB per rank; max_model_len %d",
                  e->blocks[OPS_FULL], sizing.block_tokens, e->blocks[OPS_SLIDING],
-                 (e->blocks[OPS_FULL] * sizing.block_bytes[OPS_FULL] + e->blocks[OPS_SLIDING] * sizing.block_bytes[OPS_SLIDING]) >> 20,
+                 kv_bytes(e) >> 20,
                  e->max_model_len);
     return model_kv_reserve(e->model, e->blocks, detail);
 }
@@ -147,6 +157,7 @@ status engine_open(world *w, model *m, const engine_options *options, engine **o
         result = step_runner_open(w, m, &e->limits, caps.asynchronous ? 1 : 0, &e->runner, detail);
     }
     if (result == STATUS_OK && e->leads) result = open_lead(e, options, detail);
+    if (result == STATUS_OK) result = engine_memory_open(w, m, kv_bytes(e), MEMORY_SECONDS, &e->memory, detail);
     if (result != STATUS_OK) {
         engine_close(e);
         return result;
@@ -158,6 +169,7 @@ status engine_open(world *w, model *m, const engine_options *options, engine **o
 void engine_close(engine *e)
 {
     if (!e) return;
+    engine_memory_close(e->memory);
     for (int i = 0; i < ENGINE_MAX_IN_FLIGHT; i++) free(e->steps[i].entries);
     free(e->mask_words);
     free(e->mask_bits);
@@ -206,6 +218,13 @@ void engine_get_stats(const engine *e, engine_stats *out)
 {
     if (e->queue) engine_queue_get_stats(e->queue, out);
     else *out = e->stats;
+}
+
+int engine_ranks(const engine *e) { return world_size(e->world); }
+
+bool engine_get_memory(const engine *e, int rank, engine_memory *out)
+{
+    return engine_memory_read(e->world, rank, MEMORY_STALE_SECONDS, out);
 }
 
 void engine_on_step(engine *e, void (*fn)(void *user, int tokens), void *user)

@@ -142,6 +142,19 @@ typedef struct engine_stats {
 /* [any thread] */
 void engine_get_stats(const engine *e, engine_stats *out);
 
+/* A rank's device and its memory. Flat: it travels between ranks. */
+enum { ENGINE_DEVICE_NAME = 32 };
+typedef struct engine_memory {
+    char device[ENGINE_DEVICE_NAME]; /* "cuda:0", with the number that it has on its host; "cpu" */
+    int64_t used, total;             /* bytes, as ops_memory */
+    int64_t weights, kv_cache;       /* bytes that this rank takes for them. On the CPU what was never touched is not among those used */
+} engine_memory;
+
+int engine_ranks(const engine *e);
+/* [any thread] How the memory of a rank is, as it was a few seconds ago. Never waits. false: it is not known: the backend does not tell, the rank has not said it
+ * yet, or not for a minute. On rank 0; elsewhere false. */
+bool engine_get_memory(const engine *e, int rank, engine_memory *out);
+
 /* Observer of step sizes for the iteration_tokens histogram: called on the engine's thread after each step with the tokens it held. NULL: none. */
 void engine_on_step(engine *e, void (*fn)(void *user, int tokens), void *user);
 

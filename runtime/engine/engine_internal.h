@@ -3,6 +3,7 @@
 #define RUNTIME_ENGINE_ENGINE_INTERNAL_H
 
 #include "runtime/engine/engine.h"
+#include "runtime/engine/engine_memory.h"
 #include "runtime/engine/engine_queue.h"
 #include "runtime/engine/scheduler.h"
 #include "runtime/engine/step_plan.h"
@@ -37,6 +38,7 @@ struct engine {
     step_plan_limits limits;
     step_runner *runner;
     step_plan_message message;
+    engine_memory_watch *memory;
 
     /* Rank 0 only. */
     sequence_limits request_limits;

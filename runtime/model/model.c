@@ -176,6 +176,7 @@ void model_close(model *m)
 const model_config *model_get_config(const model *m) { return &m->config; }
 const shard_plan *model_get_plan(const model *m) { return &m->plan; }
 void model_get_caps(const model *m, ops_caps *out) { m->ops->caps(m->context, out); }
+bool model_get_memory(const model *m, ops_memory *out) { return m->ops->memory(m->context, out); }
 int model_block_tokens(const model *m) { return m->shape.block_tokens; }
 int model_max_logit_rows(const model *m) { return m->shape.max_logit_rows; }
 

@@ -39,6 +39,8 @@ void model_close(model *m); /* collective; NULL is allowed */
 const model_config *model_get_config(const model *m);
 const shard_plan *model_get_plan(const model *m);
 void model_get_caps(const model *m, ops_caps *out); /* memory_free: what is left now, for the KV cache */
+/* [any thread] Of this rank's device; as ops.memory. false: it cannot be told. */
+bool model_get_memory(const model *m, ops_memory *out);
 int model_block_tokens(const model *m);
 int model_max_logit_rows(const model *m); /* rows of one logits chunk; a step may ask for any number up to max_tokens */
 

@@ -269,11 +269,7 @@ void generation_begin(const route_call *call, void *prepared)
     }
     g->exchange = call->exchange;
     http_exchange_watch(g->exchange, client_gone, g);
-    if (g->params.stream) {
-        http_exchange_header(g->exchange, "Cache-Control", "no-cache");
-        http_exchange_header(g->exchange, "X-Accel-Buffering", "no"); /* nginx: pass each event on at once */
-        http_exchange_begin(g->exchange, 200, "text/event-stream; charset=utf-8");
-    }
+    if (g->params.stream) generation_begin_events(g->exchange);
     if (g->entries->begun) g->entries->begun(g);
 }
 

@@ -82,6 +82,8 @@ void generation_retry(server *s);
 /* The sequence's text is complete: a stop string was found. Cancels it in the engine. */
 void generation_end_sequence(sequence *q, int stop_string);
 
+/* The head of a stream of events. */
+void generation_begin_events(http_exchange *x);
 /* Sends `out` and empties it; when memory failed, breaks the reply. */
 void generation_send(generation *g);
 /* Sends `out` as the whole reply. */

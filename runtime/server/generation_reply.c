@@ -13,6 +13,13 @@ static void abort_reply(generation *g)
     http_exchange_abort(x);
 }
 
+void generation_begin_events(http_exchange *x)
+{
+    http_exchange_header(x, "Cache-Control", "no-cache");
+    http_exchange_header(x, "X-Accel-Buffering", "no"); /* nginx: pass each event on at once */
+    http_exchange_begin(x, 200, "text/event-stream; charset=utf-8");
+}
+
 void generation_send(generation *g)
 {
     if (g->exchange && g->out.failed) abort_reply(g);

@@ -226,7 +226,7 @@ static void process(http_exchange *c)
 
 void http_connection_reply_ended(http_exchange *c)
 {
-    c->gone = NULL;
+    c->gone = c->sent = NULL;
     tell_over(c);
     buffer_clear(&c->reply_headers);
     buffer_free(&c->body);
@@ -247,10 +247,18 @@ void http_connection_drain(http_exchange *c)
     else if (c->state != HTTP_REPLYING) c->state = HTTP_CLOSING;
 }
 
-static void on_io(struct bufferevent *stream, void *user)
+static void on_read(struct bufferevent *stream, void *user)
 {
     (void)stream;
     process(user);
+}
+
+static void on_sent(struct bufferevent *stream, void *user)
+{
+    (void)stream;
+    http_exchange *c = user;
+    if (c->sent && !c->cut) c->sent(c->gone_user);
+    process(c);
 }
 
 static void on_kick(evutil_socket_t fd, short what, void *user)
@@ -313,7 +321,7 @@ void http_connection_open(http_server *s, evutil_socket_t fd)
     }
     int on = 1; /* a token is a packet: never wait for more */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    bufferevent_setcb(stream, on_io, on_io, on_event, c);
+    bufferevent_setcb(stream, on_read, on_sent, on_event, c);
     struct timeval stall = to_timeval(s->limits.stall_seconds);
     bufferevent_set_timeouts(stream, NULL, &stall);
     begin_head(c);

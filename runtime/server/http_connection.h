@@ -37,7 +37,8 @@ struct http_exchange {
     double dispatched;      /* monotonic seconds at which the handler got the request */
     bool streaming, chunked_reply, keep_alive;
     void (*gone)(void *user);
-    void *gone_user;
+    void (*sent)(void *user); /* NULL: nobody paces this reply */
+    void *gone_user;          /* of both */
 };
 
 struct http_server {

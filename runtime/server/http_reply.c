@@ -76,15 +76,16 @@ void http_exchange_reply(http_exchange *x, int code, const char *type, const cha
     http_connection_reply_ended(x);
 }
 
-/* HTTP/1.0 knows no chunks: there the end of the connection ends the body. */
+/* HTTP/1.0 knows no chunks: there the end of the connection ends the body. HEAD has none. */
 void http_exchange_begin(http_exchange *x, int code, const char *type)
 {
     struct evbuffer *out = bufferevent_get_output(x->stream);
     x->streaming = true;
-    x->chunked_reply = x->head.minor == 1;
-    if (!x->chunked_reply || x->server->draining) x->keep_alive = false;
+    bool chunked = x->head.minor == 1;
+    x->chunked_reply = chunked && !x->head_only;
+    if (!chunked || x->server->draining) x->keep_alive = false;
     write_head(x, code, type);
-    evbuffer_add_printf(out, "%s\r\n", x->chunked_reply ? "Transfer-Encoding: chunked\r\n" : "");
+    evbuffer_add_printf(out, "%s\r\n", chunked ? "Transfer-Encoding: chunked\r\n" : "");
 }
 
 static void cut(http_exchange *x)
@@ -96,7 +97,7 @@ static void cut(http_exchange *x)
 void http_exchange_write(http_exchange *x, const char *data, size_t size)
 {
     struct evbuffer *out = bufferevent_get_output(x->stream);
-    if (!size || x->cut) return;
+    if (!size || x->cut || x->head_only) return;
     if (evbuffer_get_length(out) > x->server->limits.max_backlog) {
         log_warn("closing a client that reads too slowly: more than %zu bytes of its stream are waiting", x->server->limits.max_backlog);
         cut(x);
@@ -109,6 +110,10 @@ void http_exchange_write(http_exchange *x, const char *data, size_t size)
     else if (x->chunked_reply && evbuffer_add(out, "\r\n", 2)) cut(x);
 }
 
+size_t http_exchange_backlog(const http_exchange *x) { return evbuffer_get_length(bufferevent_get_output(x->stream)); }
+
+void http_exchange_when_sent(http_exchange *x, void (*sent)(void *user)) { x->sent = sent; }
+
 void http_exchange_end(http_exchange *x)
 {
     if (!x->cut && x->chunked_reply) evbuffer_add(bufferevent_get_output(x->stream), "0\r\n\r\n", 5);
@@ -118,7 +123,7 @@ void http_exchange_end(http_exchange *x)
 
 void http_exchange_abort(http_exchange *x)
 {
-    x->gone = NULL;
+    x->gone = x->sent = NULL;
     cut(x);
 }
 

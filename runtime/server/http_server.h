@@ -84,6 +84,10 @@ void http_exchange_reply(http_exchange *x, int code, const char *type, const cha
  * gone, is dropped; the watcher is told soon after, never from inside the write. */
 void http_exchange_begin(http_exchange *x, int code, const char *type);
 void http_exchange_write(http_exchange *x, const char *data, size_t size);
+/* Bytes written that have not gone yet. */
+size_t http_exchange_backlog(const http_exchange *x);
+/* For a reply that is there faster than it goes: `sent` is called, with the watcher's `user`, each time all that was written has gone. It may write and end. */
+void http_exchange_when_sent(http_exchange *x, void (*sent)(void *user));
 void http_exchange_end(http_exchange *x);
 /* Breaks a reply that has begun: the client sees a connection cut short. */
 void http_exchange_abort(http_exchange *x);

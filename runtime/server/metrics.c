@@ -145,11 +145,15 @@ static void write_finished(const metrics *m, const char *labels, json_writer *ou
     }
 }
 
-void metrics_write(const metrics *m, const engine_stats *s, int64_t kv_tokens, const char *model_name, json_writer *out)
+void metrics_labels(const char *model_name, char out[METRICS_LABELS])
 {
-    char name[256], labels[300];
+    char name[METRICS_LABELS - 32];
     label_text(model_name, name, sizeof name);
-    snprintf(labels, sizeof labels, "model_name=\"%s\",engine=\"0\"", name);
+    snprintf(out, METRICS_LABELS, "model_name=\"%s\",engine=\"0\"", name);
+}
+
+void metrics_write(const metrics *m, const engine_stats *s, int64_t kv_tokens, const char *labels, json_writer *out)
+{
     write_value(out, "gauge", "num_requests_running", "", "Sequences in the batch.", labels, s->running);
     write_value(out, "gauge", "num_requests_waiting", "", "Sequences in the queue.", labels, s->waiting);
     write_value(out, "gauge", "kv_cache_usage_perc", "", "Share of the KV cache in use, 0 to 1.", labels, s->kv_usage);

@@ -52,7 +52,10 @@ void metrics_step(void *user, int tokens);
 /* A FINISH event. `reason` is what the client was told: a sequence cut at a stop string is STOP, though the engine saw it cancelled. */
 void metrics_finish(metrics *m, const engine_event *event, engine_finish reason, int max_tokens, int n);
 
+/* What all figures of the engine bear, without braces. */
+enum { METRICS_LABELS = 300 };
+void metrics_labels(const char *model_name, char out[METRICS_LABELS]);
 /* The text format, version 0.0.4. */
-void metrics_write(const metrics *m, const engine_stats *stats, int64_t kv_tokens, const char *model_name, json_writer *out);
+void metrics_write(const metrics *m, const engine_stats *stats, int64_t kv_tokens, const char *labels, json_writer *out);
 
 #endif

@@ -1,5 +1,5 @@
 /* A running call of /v1/responses. Internal to responses*.c: responses_endpoint.c starts and ends it, responses_choice.c turns messages into
- * items, responses_stream.c and responses_object.c write them out, responses_routes.c answers for what is stored. */
+ * items, responses_stream.c and responses_object.c write them out, responses_routes.c and responses_follow.c answer for what is stored. */
 #ifndef RUNTIME_SERVER_RESPONSES_H
 #define RUNTIME_SERVER_RESPONSES_H
 
@@ -54,6 +54,12 @@ typedef struct responses_generation {
     int64_t completed;       /* Unix time; 0: not yet */
     api_error error;         /* with status failed */
     long long sequence_number; /* of the next event */
+    bool keeps_events;       /* its stream can be taken up again */
+    struct {
+        const char *type;
+        size_t fields, rest; /* where these begin in the text of the event being written; rest 0: there is none */
+        bool last;
+    } event;
 } responses_generation;
 
 /* Its choice; there is one as soon as it has begun. */
@@ -65,8 +71,9 @@ void responses_choice_token(sequence *q, const ops_token *token, bool stop);
 void responses_choice_finish(responses_choice *c);
 void responses_choice_close(sequence *q);
 
-/* ---- responses_stream.c: one event each; nothing when nobody listens. */
+/* ---- responses_stream.c: one event each; nothing when nobody listens and none is kept. */
 void responses_stream_state(responses_generation *g, const char *type);    /* "response.created" and the like, with the whole response */
+void responses_stream_end(responses_generation *g, const char *type);      /* the last of these */
 void responses_stream_item(responses_choice *c);                           /* the last item begins */
 void responses_stream_delta(responses_choice *c, const char *text, size_t size);
 void responses_stream_item_done(responses_choice *c);
@@ -82,6 +89,10 @@ void responses_object_part(const responses_item *item, bool begins, json_writer 
 void responses_object_output(const responses_generation *g, json_writer *w);
 /* The whole response as it stands. */
 void responses_object_write(const responses_generation *g, json_writer *w);
+
+/* ---- responses_follow.c */
+/* Answers with the events that are kept from number `first` on, and with those that come. */
+void responses_follow(const route_call *call, responses_log *events, long long first);
 
 /* ---- responses_endpoint.c */
 /* Ends a background response because somebody asked for it. */

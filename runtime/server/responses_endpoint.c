@@ -44,6 +44,8 @@ static void begun(generation *base)
         generation_fail(base, &error);
         return;
     }
+    g->keeps_events = g->background && base->params.stream;
+    if (g->keeps_events) responses_store_stream(g->responses, base->id);
     responses_stream_state(g, "response.created");
     responses_stream_state(g, g->background ? "response.queued" : "response.in_progress");
     if (!g->background || base->params.stream) return;
@@ -58,7 +60,7 @@ static void conclude(responses_generation *g, responses_status state, const char
     g->status = state;
     g->completed = time(NULL);
     keep(g);
-    responses_stream_state(g, event);
+    responses_stream_end(g, event);
     if (base->params.stream) {
         generation_close_stream(base);
     } else if (base->exchange) {

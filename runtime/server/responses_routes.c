@@ -1,6 +1,8 @@
 /* What can be done with responses that are stored, or made in the background. */
+#include <errno.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,20 +42,52 @@ static json_t *read_query(http_slice query)
     return out;
 }
 
+/* What the query of GET asks for. */
+typedef struct retrieval {
+    bool stream;
+    int64_t first; /* event of the stream */
+} retrieval;
+
+/* *out is zero before. */
+static bool parse_retrieval(const json_t *query, retrieval *out, api_error *error)
+{
+    json_fields f = {query, "", error};
+    const char *stream = NULL, *after = NULL;
+    if (!json_fields_string(&f, "stream", &stream, NULL) || !json_fields_string(&f, "starting_after", &after, NULL)) return false;
+    if (stream && strcmp(stream, "true") && strcmp(stream, "false")) return json_fields_fail(&f, "stream", "true or false is expected.");
+    out->stream = stream && !strcmp(stream, "true");
+    if (!after) return true;
+    char *end;
+    errno = 0;
+    long long number = strtoll(after, &end, 10);
+    if (errno || *end || after[0] < '0' || after[0] > '9' || number == LLONG_MAX)
+        return json_fields_fail(&f, "starting_after", "the sequence_number of an event is expected.");
+    out->first = number + 1;
+    return true;
+}
+
+/* Why a response that is there cannot be streamed. */
+static bool check_streamable(const responses_entry *entry, api_error *error)
+{
+    if (entry->events) return true;
+    if (entry->streamed)
+        return api_error_set(error, 400, "stream", "stream: the events of this response are not kept any more, for want of memory; ask without stream.");
+    return api_error_set(error, 400, "stream", "stream: only a response made with background: true and stream: true can be streamed again; ask without it.");
+}
+
 void responses_get_endpoint(const route_call *call)
 {
     api_error error;
+    retrieval asked = {.stream = false};
+    const responses_entry *entry = NULL;
     json_t *query = read_query(call->head->query);
-    const char *stream = json_string_value(json_object_get(query, "stream"));
-    bool streams = stream && !strcmp(stream, "true");
+    bool good = query ? parse_retrieval(query, &asked, &error) : api_error_set(&error, 500, NULL, "Out of memory.");
     json_decref(query);
-    if (streams) {
-        api_error_set(&error, 400, "stream", "stream: a stored response cannot be streamed again; ask without it until its status is final.");
-        routes_reply_error(call->exchange, &error);
-        return;
-    }
-    const responses_entry *entry = find(call);
-    if (entry) reply_entry(call, entry);
+    if (good && !(entry = find(call))) return;
+    if (good && asked.stream) good = check_streamable(entry, &error);
+    if (!good) routes_reply_error(call->exchange, &error);
+    else if (asked.stream) responses_follow(call, entry->events, asked.first);
+    else reply_entry(call, entry);
 }
 
 void responses_delete_endpoint(const route_call *call)

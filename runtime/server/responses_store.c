@@ -30,7 +30,8 @@ struct responses_store {
 };
 
 static size_t turn_bytes(const responses_turn *t) { return sizeof *t + t->input.capacity + t->output.capacity; }
-static size_t entry_bytes(const stored *e) { return sizeof *e + strlen(e->id) + e->object.capacity; }
+static size_t log_bytes(const stored *e) { return e->view.events ? responses_log_bytes(e->view.events) : 0; }
+static size_t entry_bytes(const stored *e) { return sizeof *e + strlen(e->id) + e->object.capacity + log_bytes(e); }
 
 static int compare(const void *a, const void *b) { return strcmp(((const stored *)a)->id, ((const stored *)b)->id); }
 
@@ -156,12 +157,6 @@ static void link_use(responses_store *s, stored *e)
     s->newest = e;
 }
 
-static void free_entry(stored *e)
-{
-    buffer_free(&e->object);
-    free(e->id);
-    free(e);
-}
 
 static void drop_entry(responses_store *s, stored *e)
 {
@@ -169,7 +164,10 @@ static void drop_entry(responses_store *s, stored *e)
     unlink_use(s, e);
     s->bytes -= entry_bytes(e);
     drop_turn(s, e->view.turn);
-    free_entry(e);
+    responses_log_close(e->view.events);
+    buffer_free(&e->object);
+    free(e->id);
+    free(e);
 }
 
 static void make_room(responses_store *s)
@@ -207,6 +205,43 @@ bool responses_store_begin(responses_store *s, const char *id, responses_turn *b
     }
     pthread_mutex_unlock(&s->lock);
     return good;
+}
+
+void responses_store_stream(responses_store *s, const char *id)
+{
+    pthread_mutex_lock(&s->lock);
+    stored *e = find(s, id);
+    if (e && !e->view.streamed) {
+        e->view.streamed = true;
+        e->view.events = responses_log_open();
+        s->bytes += log_bytes(e);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void drop_events(responses_store *s, stored *e)
+{
+    s->bytes -= log_bytes(e);
+    responses_log_close(e->view.events);
+    e->view.events = NULL;
+}
+
+bool responses_store_event(responses_store *s, const char *id, const responses_event *event)
+{
+    pthread_mutex_lock(&s->lock);
+    stored *e = find(s, id);
+    if (e && e->view.events) {
+        size_t before = log_bytes(e);
+        bool good = event && responses_log_add(e->view.events, event);
+        s->bytes += log_bytes(e) - before;
+        if (!good) drop_events(s, e);
+        make_room(s);
+        e = find(s, id);
+        if (e && e->view.events && s->bytes > s->max_bytes) drop_events(s, e);
+    }
+    bool kept = e && e->view.events;
+    pthread_mutex_unlock(&s->lock);
+    return kept;
 }
 
 void responses_store_finish(responses_store *s, const char *id, buffer *object, buffer *output)

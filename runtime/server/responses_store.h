@@ -2,7 +2,7 @@
  *
  * A conversation is a chain of turns, each with the items that came in and those that the model made, as JSON text; a response that goes on
  * from another shares its turns. When the store is full the responses least recently used go, and with them the turns that nobody else goes
- * on from. A response that is still being made never goes.
+ * on from. A response that is still being made never goes, but the events of its stream do, when there is no room for one more.
  *
  * Turns may be looked up on any thread; all else happens on the server's.
  */
@@ -13,6 +13,7 @@
 
 #include "runtime/base/buffer.h"
 #include "runtime/server/api_error.h"
+#include "runtime/server/responses_log.h"
 
 enum { RESPONSES_STORE_DEFAULT_MIB = 256 };
 
@@ -45,12 +46,20 @@ typedef struct responses_entry {
     const char *text;       /* the response object, once it is done */
     size_t size;
     bool background;
+    bool streamed;          /* the events of its stream were to be kept */
+    responses_log *events;  /* they are, by the store; NULL: they are not, or not any more */
     responses_turn *turn;   /* the store's reference */
 } responses_entry;
 
 /* Remembers a response that is being made. `before`: the turn it goes on from, or NULL; a reference of its own is taken. `input`: its items,
  * separated by commas; moved. false when memory ends. */
 bool responses_store_begin(responses_store *s, const char *id, responses_turn *before, buffer *input, bool background, void *running);
+/* From now on the events of this response's stream are kept, as far as memory goes. */
+void responses_store_stream(responses_store *s, const char *id);
+/* The next event of a stream that is kept; NULL: it could not be made, so that from now on there is none to keep. Those who read on are told. May drop any
+ * response that is done, this one too, and this one's events. false: they are not kept. */
+bool responses_store_event(responses_store *s, const char *id, const responses_event *event);
+
 /* It is done: `object` is what GET answers, `output` its items, separated by commas; both are moved. Unknown ids are ignored: the response was
  * removed meanwhile. May drop any response that is done, this one too. */
 void responses_store_finish(responses_store *s, const char *id, buffer *object, buffer *output);

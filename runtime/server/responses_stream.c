@@ -1,31 +1,56 @@
 /* The events of a streamed response, in OpenAI's order. Places of an item's parts count from 0 in each item; an item has one. */
+#include <string.h>
+
 #include "runtime/server/responses.h"
 
 static responses_generation *owner(const responses_choice *c) { return (responses_generation *)c->base.base.owner; }
 
-/* NULL: nobody listens. */
+/* NULL: nobody wants it. */
 static json_writer *begin(responses_generation *g, const char *type)
 {
     generation *base = &g->base.base;
-    if (!base->params.stream || !base->exchange) return NULL;
-    json_write_format(&base->out, "event: %s\ndata: {\"type\":\"%s\",\"sequence_number\":%lld", type, type, g->sequence_number++);
+    if (!base->params.stream || (!base->exchange && !g->keeps_events)) return NULL;
+    responses_log_frame(type, strlen(type), g->sequence_number++, &base->out);
+    g->event.type = type;
+    g->event.fields = base->out.text.size;
+    g->event.rest = 0;
+    g->event.last = false;
     return &base->out;
+}
+
+static void keep(responses_generation *g, const json_writer *w)
+{
+    size_t size = w->text.size, rest = g->event.rest ? g->event.rest : size;
+    const char *text = w->text.data;
+    responses_event event = {.type = g->event.type, .last = g->event.last};
+    if (!w->failed) {
+        event.fields = text + g->event.fields;
+        event.fields_size = rest - g->event.fields;
+        event.rest = text + rest;
+        event.rest_size = size - rest;
+    }
+    g->keeps_events = responses_store_event(g->responses, g->base.base.id, w->failed ? NULL : &event);
 }
 
 static void end(responses_generation *g, json_writer *w)
 {
-    json_write_raw(w, "}\n\n");
+    if (g->keeps_events) keep(g, w);
+    json_write_raw(w, RESPONSES_LOG_FRAME_END);
     generation_send(&g->base.base);
 }
 
-void responses_stream_state(responses_generation *g, const char *type)
+static void send_state(responses_generation *g, const char *type, bool last)
 {
     json_writer *w = begin(g, type);
     if (!w) return;
+    g->event.last = last;
     json_write_raw(w, ",\"response\":");
     responses_object_write(g, w);
     end(g, w);
 }
+
+void responses_stream_state(responses_generation *g, const char *type) { send_state(g, type, false); }
+void responses_stream_end(responses_generation *g, const char *type) { send_state(g, type, true); }
 
 static responses_item *last_item(responses_choice *c) { return &c->items[c->n_items - 1]; }
 
@@ -80,6 +105,7 @@ void responses_stream_delta(responses_choice *c, const char *text, size_t size)
     json_writer *w = begin_inside(c, types[last_item(c)->kind]);
     if (!w) return;
     json_write_raw(w, "\"delta\":");
+    owner(c)->event.rest = w->text.size;
     json_write_string(w, text, size);
     write_logprobs(c, &c->logprobs, w);
     end(owner(c), w);

@@ -9,7 +9,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/server/generation.h"
-#include "runtime/server/quiet_thread.h"
+#include "runtime/base/quiet_thread.h"
 #include "runtime/server/responses_store.h"
 
 /* ---- the server's thread ---------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "runtime/server/memory_metrics.h"
 #include "runtime/server/server_internal.h"
 
 void status_today(char out[11])
@@ -37,9 +38,12 @@ void status_metrics_endpoint(const route_call *call)
 {
     const server *s = call->server;
     engine_stats stats;
+    char labels[METRICS_LABELS];
     json_writer w = {0};
     engine_get_stats(s->engine, &stats);
-    metrics_write(&s->metrics, &stats, engine_kv_tokens(s->engine), s->names[0], &w);
+    metrics_labels(s->names[0], labels);
+    metrics_write(&s->metrics, &stats, engine_kv_tokens(s->engine), labels, &w);
+    memory_metrics_write(s->engine, labels, &w);
     http_metrics_write(&s->http_figures, routes_handler_name, &w);
     if (w.failed) http_exchange_reply(call->exchange, 500, NULL, "", 0);
     else http_exchange_reply(call->exchange, 200, "text/plain; version=0.0.4; charset=utf-8", w.text.data, w.text.size);

@@ -6,7 +6,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "runtime/server/quiet_thread.h"
+#include "runtime/base/quiet_thread.h"
 
 typedef struct job_list {
     worker_job *first, **end;

@@ -1,93 +1,30 @@
-/* The watch inside one process: every rank is an object with its own thread. Strangers are plain sockets. */
-#include "tests/comm/ranks.h"
+/* The watch inside one process. Strangers are plain sockets. */
+#include "tests/comm/watch_star.h"
 
 #include <netinet/in.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "comm/watch.h"
 #include "comm/watch_socket.h"
-
-enum { MAX_RANKS = 5, LIMIT_MS = 5000 };
-
-/* What the lost callback of one rank saw. */
-typedef struct witness {
-    atomic_int calls, lost, speaks;
-} witness;
-
-typedef struct star {
-    int size;
-    watch_card card;
-    watch *ranks[MAX_RANKS];
-    witness seen[MAX_RANKS];
-} star;
-
-static void on_lost(void *user, int rank, bool speaks)
-{
-    witness *w = user;
-    atomic_store(&w->lost, rank);
-    atomic_store(&w->speaks, speaks);
-    atomic_fetch_add(&w->calls, 1);
-}
-
-static void start_zero(star *s, int size, bool between_hosts)
-{
-    status_detail detail;
-    memset(s, 0, sizeof *s);
-    s->size = size;
-    ranks_assert_ok(watch_listen(size, between_hosts, on_lost, &s->seen[0], &s->ranks[0], &s->card, &detail), &detail);
-}
-
-/* `same_host` false leaves only the TCP addresses. */
-static void join_all(star *s, bool same_host)
-{
-    status_detail detail;
-    for (int r = 1; r < s->size; r++)
-        ranks_assert_ok(
-            watch_join(r, &s->card, same_host, LIMIT_MS, on_lost, &s->seen[r], &s->ranks[r], &detail), &detail);
-    ranks_assert_ok(watch_wait_joined(s->ranks[0], LIMIT_MS, &detail), &detail);
-}
-
-static void *say_goodbye(void *rank)
-{
-    watch_goodbye(rank);
-    return NULL;
-}
-
-static void leave_in_order(star *s)
-{
-    pthread_t threads[MAX_RANKS];
-    for (int r = s->size - 1; r >= 0; r--) {
-        pthread_create(&threads[r], NULL, say_goodbye, s->ranks[r]);
-        ranks_sleep(0.02);
-    }
-    for (int r = 0; r < s->size; r++) pthread_join(threads[r], NULL);
-    for (int r = 0; r < s->size; r++) {
-        watch_close(s->ranks[r]);
-        assert_int_equal(atomic_load(&s->seen[r].calls), 0);
-    }
-}
 
 static void wakes_pass_over_both_kinds_of_socket(void **state)
 {
     (void)state;
     for (int tcp = 0; tcp < 2; tcp++) {
-        star s;
-        start_zero(&s, 4, tcp);
-        join_all(&s, !tcp);
+        watch_star s;
+        watch_star_start(&s, 4, tcp);
+        watch_star_join(&s, !tcp);
         for (int i = 0; i < 100; i++) watch_wake(s.ranks[0]);
         for (int r = 1; r < s.size; r++)
             for (int i = 0; i < 100; i++) watch_park(s.ranks[r]);
-        leave_in_order(&s);
+        watch_star_leave(&s);
     }
 }
 
-static void die(star *s, int rank)
+static void die(watch_star *s, int rank)
 {
     watch_stop(s->ranks[rank]);
     watch_close(s->ranks[rank]);
@@ -99,9 +36,9 @@ static void a_death_is_seen_by_all_and_told_by_one(void **state)
     (void)state;
     for (int tcp = 0; tcp < 2; tcp++)
         for (int dead = 0; dead < 4; dead++) {
-            star s;
-            start_zero(&s, 4, tcp);
-            join_all(&s, !tcp);
+            watch_star s;
+            watch_star_start(&s, 4, tcp);
+            watch_star_join(&s, !tcp);
             double start = ranks_now();
             die(&s, dead);
             int speakers = 0;
@@ -123,9 +60,9 @@ static void a_failure_that_was_said_is_told_by_nobody(void **state)
 {
     (void)state;
     for (int failed = 0; failed < 4; failed++) {
-        star s;
-        start_zero(&s, 4, false);
-        join_all(&s, true);
+        watch_star s;
+        watch_star_start(&s, 4, false);
+        watch_star_join(&s, true);
         watch_say_failed(s.ranks[failed]);
         ranks_sleep(0.02);
         for (int r = 0; r < s.size; r++) assert_int_equal(atomic_load(&s.seen[r].calls), 0); /* it may take its time to leave */
@@ -146,9 +83,9 @@ static void a_failure_that_was_said_is_told_by_nobody(void **state)
 static void a_failing_rank_0_is_not_hurried_by_those_it_sent_away(void **state)
 {
     (void)state;
-    star s;
-    start_zero(&s, 4, false);
-    join_all(&s, true);
+    watch_star s;
+    watch_star_start(&s, 4, false);
+    watch_star_join(&s, true);
     for (int r = 0; r < 3; r++) watch_say_failed(s.ranks[r]);
     for (int r = 1; r < 3; r++) die(&s, r);
     ranks_sleep(0.05);
@@ -165,26 +102,26 @@ static void a_failing_rank_0_is_not_hurried_by_those_it_sent_away(void **state)
 static void a_failure_that_was_said_does_not_end_the_watch(void **state)
 {
     (void)state;
-    star s;
-    start_zero(&s, 3, false);
-    join_all(&s, true);
+    watch_star s;
+    watch_star_start(&s, 3, false);
+    watch_star_join(&s, true);
     for (int r = 0; r < s.size; r++) watch_say_failed(s.ranks[r]);
     watch_wake(s.ranks[0]);
     for (int r = 1; r < s.size; r++) watch_park(s.ranks[r]);
     die(&s, 2);
     s.size = 2;
-    leave_in_order(&s);
+    watch_star_leave(&s);
 }
 
 static void the_death_of_a_rank_that_waits_to_leave_is_not_one(void **state)
 {
     (void)state;
-    star s;
+    watch_star s;
     status_detail detail;
-    start_zero(&s, 2, false);
+    watch_star_start(&s, 2, false);
     int fd;
-    ranks_assert_ok(watch_socket_join(&s.card, 1, true, LIMIT_MS, &fd, &detail), &detail);
-    ranks_assert_ok(watch_wait_joined(s.ranks[0], LIMIT_MS, &detail), &detail);
+    ranks_assert_ok(watch_socket_join(&s.card, 1, true, WATCH_STAR_LIMIT_MS, &fd, &detail), &detail);
+    ranks_assert_ok(watch_wait_joined(s.ranks[0], WATCH_STAR_LIMIT_MS, &detail), &detail);
     assert_int_equal(send(fd, "G", 1, 0), 1);
     close(fd);
     ranks_sleep(0.05);
@@ -218,8 +155,8 @@ static bool is_dropped(int fd)
 static void strangers_are_dropped(void **state)
 {
     (void)state;
-    star s;
-    start_zero(&s, 3, true);
+    watch_star s;
+    watch_star_start(&s, 3, true);
     watch_card wrong = s.card;
     wrong.token[WATCH_TOKEN_SIZE - 1] ^= 1;
     for (int family = 0; family < 2; family++) {
@@ -237,10 +174,10 @@ static void strangers_are_dropped(void **state)
             close(fd);
         }
     }
-    join_all(&s, true);
+    watch_star_join(&s, true);
     assert_int_equal(stranger(&s.card, AF_UNIX), -1); /* the door is closed now */
     assert_int_equal(stranger(&s.card, AF_INET), -1);
-    leave_in_order(&s);
+    watch_star_leave(&s);
 }
 
 /* More silent, slow and half-way connections than there is room for, while the ranks join. */
@@ -248,40 +185,40 @@ static void a_crowd_at_the_door_keeps_nobody_out(void **state)
 {
     (void)state;
     enum { CROWD = 200 };
-    star s;
-    start_zero(&s, MAX_RANKS, true);
+    watch_star s;
+    watch_star_start(&s, WATCH_STAR_RANKS, true);
     int fds[CROWD];
     uint8_t hello[WATCH_HELLO_SIZE];
     for (int i = 0; i < CROWD; i++) {
         fds[i] = stranger(&s.card, AF_UNIX);
         assert_true(fds[i] >= 0);
-        watch_card_hello(&s.card, 1 + i % (MAX_RANKS - 1), hello);
+        watch_card_hello(&s.card, 1 + i % (WATCH_STAR_RANKS - 1), hello);
         /* nothing; a part of a good hello; all of it, but never the confirmation */
         size_t n = i % 3 == 0 ? 0 : i % 3 == 1 ? WATCH_HELLO_SIZE - 1 : WATCH_HELLO_SIZE;
         ssize_t sent = send(fds[i], hello, n, MSG_NOSIGNAL);
         assert_true(sent == (ssize_t)n || sent < 0); /* dropped already */
     }
     double start = ranks_now();
-    join_all(&s, true);
+    watch_star_join(&s, true);
     assert_true(ranks_now() - start < 3);
     for (int i = 0; i < CROWD; i++) close(fds[i]);
-    leave_in_order(&s);
+    watch_star_leave(&s);
 }
 
 /* Somebody else listens at the address: without the answer token it is not rank 0. */
 static void an_impostor_is_not_joined(void **state)
 {
     (void)state;
-    star s;
+    watch_star s;
     status_detail detail;
-    start_zero(&s, 2, false);
+    watch_star_start(&s, 2, false);
     watch_card other = s.card;
     other.answer[0] ^= 1;
     watch *w = NULL;
-    assert_int_equal(watch_join(1, &other, true, 300, on_lost, &s.seen[1], &w, &detail), STATUS_PEER);
+    assert_int_equal(watch_join(1, &other, true, 300, watch_star_lost, &s.seen[1], &w, &detail), STATUS_PEER);
     assert_null(w);
-    join_all(&s, true); /* the unconfirmed connection was no death */
-    leave_in_order(&s);
+    watch_star_join(&s, true); /* the unconfirmed connection was no death */
+    watch_star_leave(&s);
 }
 
 static void an_unreachable_rank_0_is_named(void **state)
@@ -297,7 +234,7 @@ static void an_unreachable_rank_0_is_named(void **state)
     card.addresses[1].size = sizeof *b;
     double start = ranks_now();
     watch *w = NULL;
-    assert_int_equal(watch_join(1, &card, true, 300, on_lost, NULL, &w, &detail), STATUS_PEER);
+    assert_int_equal(watch_join(1, &card, true, 300, watch_star_lost, NULL, &w, &detail), STATUS_PEER);
     assert_true(ranks_now() - start < 2);
     assert_non_null(strstr(detail.text, "127.0.0.1:1, [::1]:1"));
 }
@@ -305,10 +242,10 @@ static void an_unreachable_rank_0_is_named(void **state)
 static void missing_ranks_are_counted(void **state)
 {
     (void)state;
-    star s;
+    watch_star s;
     status_detail detail;
-    start_zero(&s, 3, false);
-    ranks_assert_ok(watch_join(2, &s.card, true, LIMIT_MS, on_lost, &s.seen[2], &s.ranks[2], &detail), &detail);
+    watch_star_start(&s, 3, false);
+    ranks_assert_ok(watch_join(2, &s.card, true, WATCH_STAR_LIMIT_MS, watch_star_lost, &s.seen[2], &s.ranks[2], &detail), &detail);
     assert_int_equal(watch_wait_joined(s.ranks[0], 200, &detail), STATUS_PEER);
     assert_non_null(strstr(detail.text, "1 of 2 ranks"));
     watch_stop(s.ranks[0]);
@@ -321,12 +258,12 @@ static void wakes_for_a_rank_that_does_not_read_are_kept(void **state)
 {
     (void)state;
     enum { WAKES = 1000000 };
-    star s;
+    watch_star s;
     status_detail detail;
     int fd;
-    start_zero(&s, 2, false);
-    ranks_assert_ok(watch_socket_join(&s.card, 1, true, LIMIT_MS, &fd, &detail), &detail);
-    ranks_assert_ok(watch_wait_joined(s.ranks[0], LIMIT_MS, &detail), &detail);
+    watch_star_start(&s, 2, false);
+    ranks_assert_ok(watch_socket_join(&s.card, 1, true, WATCH_STAR_LIMIT_MS, &fd, &detail), &detail);
+    ranks_assert_ok(watch_wait_joined(s.ranks[0], WATCH_STAR_LIMIT_MS, &detail), &detail);
     for (int i = 0; i < WAKES; i++) watch_wake(s.ranks[0]);
     static char bytes[65536];
     long got = 0;

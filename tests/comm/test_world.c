@@ -1,6 +1,7 @@
 /* The job as its ranks see it: host messages, agreement, parking, signal notices. Runs at any number of ranks. */
 #include "tests/comm/ranks.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -246,6 +247,38 @@ static void signal_notices_reach_rank_0_each(void **state)
     world_barrier(w);
 }
 
+static void *post_notes(void *user)
+{
+    world *w = user;
+    for (int i = 0; i < 100; i++) {
+        int64_t note[2] = {world_rank(w), i};
+        world_post_note(w, note, sizeof note);
+    }
+    return NULL;
+}
+
+/* From a thread of their own, while the main thread is inside MPI. */
+static void notes_reach_rank_0_from_any_thread(void **state)
+{
+    world *w = *state;
+    pthread_t thread;
+    int64_t note[2] = {-1, -1};
+    double age = -1, give_up = ranks_now() + 10;
+    assert_false(world_read_note(w, 0, note, sizeof note, &age));
+    world_barrier(w); /* none is left before rank 0 has looked */
+    assert_int_equal(pthread_create(&thread, NULL, post_notes, w), 0);
+    world_barrier(w);
+    pthread_join(thread, NULL);
+    for (int r = 0; r < world_size(w) && world_rank(w) == 0; r++) {
+        while ((!world_read_note(w, r, note, sizeof note, &age) || note[1] < 99) && ranks_now() < give_up) ranks_sleep(0.001);
+        assert_true(note[0] == r && note[1] == 99 && age >= 0 && age < 10);
+    }
+    assert_false(world_read_note(w, world_size(w), note, sizeof note, &age));
+    assert_false(world_read_note(w, -1, note, sizeof note, &age));
+    assert_true(world_rank(w) == 0 || !world_read_note(w, world_rank(w), note, sizeof note, &age));
+    world_barrier(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +293,7 @@ int main(void)
         cmocka_unit_test(a_wake_arrives_within_a_millisecond),
         cmocka_unit_test(park_and_wake_of_the_other_side_do_nothing),
         cmocka_unit_test(signal_notices_reach_rank_0_each),
+        cmocka_unit_test(notes_reach_rank_0_from_any_thread),
     };
     return cmocka_run_group_tests(tests, ranks_setup, ranks_teardown);
 }

@@ -1,10 +1,11 @@
 """Layout independence: however ranks share the work and steps cut it, greedy tokens are the same."""
 import concurrent.futures
 import random
+import re
 
 import pytest
 import requests
-from conftest import Server
+from conftest import BACKEND, Server, wait_until
 
 LAYOUTS = [(1, []), (2, ["tp", "tp"]), (2, ["tp", "ep"]), (2, ["dp", "tp"]), (2, ["dp", "ep"]), (4, ["tp", "tp"]), (4, ["tp", "ep"]),
            (4, ["dp", "tp"]), (4, ["dp", "ep"])]
@@ -44,6 +45,21 @@ def test_layouts_agree(start, reference, ranks, layout):
     server = start(ranks, *flags)
     assert all_greedy(server, together=True) == reference  # batched, prefix cache on
     assert all_greedy(server, together=False) == reference  # alone, every prompt found in the prefix cache
+
+
+def test_memory_of_each_rank(start):
+    """Once all have said it, which they do by themselves; a rank's part of the weights is less than all of them."""
+    alone, server = start(1), start(3, "--set", "parallel.attention=dp")
+
+    def figures(of, name):
+        text = requests.get(of.url + "/metrics", timeout=10).text
+        device = "cpu" if BACKEND == "cpu" else "cuda:0"
+        return [int(line.split()[-1]) for line in text.splitlines() if re.match(rf'vllm:device_memory_{name}_bytes\{{.*,rank="\d+",device="{device}"', line)]
+
+    assert wait_until(lambda: len(figures(server, "used")) == 3 and len(figures(alone, "used")) == 1, 10)
+    used, total, weights, kv_cache = (figures(server, name) for name in ("used", "total", "weights", "kv_cache"))
+    assert all(0 < u < t for u, t in zip(used, total)) and len(set(total)) == 1 and len(set(kv_cache)) == 1 and kv_cache[0] > 0
+    assert max(weights) < figures(alone, "weights")[0] < sum(weights), "experts are split, attention is held by each"
 
 
 def test_chunked_prefill_agrees(start, reference):

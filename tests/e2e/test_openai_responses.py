@@ -195,6 +195,22 @@ def test_background(client):
     assert cancelled.status == "cancelled" and client.responses.retrieve(long.id).status == "cancelled"
 
 
+def test_a_background_stream_is_taken_up_again(client):
+    """As the client's users do it after a lost connection."""
+    seen = []
+    with client.responses.create(model="tiny", input="What is 47 + 46?", background=True, stream=True, temperature=0, extra_body=DATE) as stream:
+        for event in stream:
+            seen.append(event)
+            if event.type == "response.reasoning_text.delta":
+                break
+    identity = seen[0].response.id
+    seen += client.responses.retrieve(identity, stream=True, starting_after=seen[-1].sequence_number)
+    assert "93" in check_order([e.to_dict() for e in seen])["output"][1]["content"][0]["text"]
+    assert [e.to_dict() for e in client.responses.retrieve(identity, stream=True)] == [e.to_dict() for e in seen]
+    with client.responses.stream(response_id=identity) as stream:
+        assert "93" in stream.get_final_response().output_text
+
+
 def test_errors_are_the_clients(client):
     with pytest.raises(openai.NotFoundError):
         client.responses.create(model="nobody", input="x")

@@ -171,7 +171,7 @@ def fake_shared():
 
 @pytest.fixture
 def fake(fake_shared):
-    fake_shared.order(set={"scripts": [], "interval_ms": 0, "repeat": False, "max_queue": 1024}, forget=True)
+    fake_shared.order(set={"scripts": [], "interval_ms": 0, "repeat": False, "max_queue": 1024, "memory": []}, forget=True)
     return fake_shared
 
 
@@ -274,6 +274,53 @@ def test_load_is_live(show, fake):
     assert page.run("return document.querySelector('.chart polyline').points.length") > 3
 
 
+GPU = {"device": "cuda:0", "used": 71_250_000_000, "total": 85_000_000_000, "weights": 33_200_000_000, "kv_cache": 30_050_000_000}
+MEMORY = """return [...document.querySelectorAll('.memory li')].map(row => ({
+  text: row.innerText.split("\\n").filter(line => line), now: row.querySelector('.bar').ariaValueNow,
+  widths: [...row.querySelectorAll('.fill')].map(fill => Math.round(1000 * fill.getBoundingClientRect().width / row.querySelector('.bar').clientWidth))}))"""
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_memory_of_each_rank(show, fake, size):
+    """Bars as long as the figures say, that follow them; ranks that do not tell are not shown."""
+    which = "phone" if size == PHONE else "desktop"
+    page = show(fake.url, size)
+    if size == PHONE:
+        page.one("#panel-button").click()
+    assert page.run("return document.querySelector('.memory').hidden") and not page.one(".memory").is_displayed()
+    fake.order(set={"memory": [GPU, dict(GPU, device="cuda:1", used=70_000_000_000)]})
+    assert wait_until(lambda: len(page.run(MEMORY)) == 2 and page.run(MEMORY)[0]["widths"][2] > 90)  # bars move
+    first, second = page.run(MEMORY)
+    assert first["text"] == ["Rank 0, cuda:0", "71.3 of 85.0 GB", "weights 33.2", "KV cache 30.1", "other 8.0"] and first["now"] == "84"
+    assert first["widths"] == [391, 354, 94] and second["text"][:2] == ["Rank 1, cuda:1", "70.0 of 85.0 GB"] and second["text"][4] == "other 6.8"
+    assert page.fits()
+    page.one(".memory").location_once_scrolled_into_view
+    page.picture(f"memory-2-{which}")
+    fake.order(set={"memory": [None] + [dict(GPU, device=f"cuda:{i % 8}") for i in range(1, 64)]})
+    assert wait_until(lambda: len(page.run(MEMORY)) == 63)
+    assert [row["text"][0] for row in page.run(MEMORY)] == [f"Rank {i}, cuda:{i % 8}" for i in range(1, 64)], "in order"
+    assert page.fits() and page.run("const l = document.querySelector('.memory ol'); return l.scrollHeight > l.clientHeight && l.clientHeight < 400")
+    page.one(".memory").location_once_scrolled_into_view
+    page.picture(f"memory-63-{which}")
+    small = {"device": "cpu", "used": 310_000_000, "total": 900_000_000, "weights": 5_100_000, "kv_cache": 2_000_000_000}
+    fake.order(set={"memory": [small]})
+    assert wait_until(lambda: [row["text"] for row in page.run(MEMORY)] == [["Rank 0, cpu", "310 MB of 900 MB", "at most 5.1 MB for weights, 2.0 GB for the KV cache"]])
+    assert wait_until(lambda: page.run(MEMORY)[0]["widths"] == [0, 0, 344])
+    page.one(".memory").location_once_scrolled_into_view
+    page.picture(f"memory-cpu-{which}")
+    fake.order(set={"memory": []})
+    assert wait_until(lambda: not page.one(".memory").is_displayed())
+    assert page.complaints() == []
+
+
+def test_memory_of_the_program(show, tiny):
+    page = show(tiny.url)
+    assert wait_until(lambda: page.run(MEMORY))
+    text = page.run(MEMORY)[0]["text"]
+    assert text[0] == "Rank 0, cpu" and re.fullmatch(r"[\d.]+ MB of [\d,.]+ GB", text[1])
+    page.picture("memory-program")
+
+
 def luminance(colour):
     """Relative luminance as WCAG 2 defines it, of "rgb(r, g, b)"."""
     parts = [int(c) / 255 for c in re.findall(r"\d+", colour)[:3]]
@@ -294,11 +341,13 @@ return out;"""
 
 
 def test_light_and_dark(show, fake):
+    fake.order(set={"memory": [GPU]})
     fake.say(fake.answer(MARKDOWN, reasoning="hm"))
     page = show(fake.url)
     page.ask("show all")
     for summary in page.all("summary"):
         summary.click()
+    assert wait_until(lambda: page.one(".memory").is_displayed())
     papers = {}
     for scheme in ("light", "dark"):
         page.scheme(scheme)

@@ -1,5 +1,6 @@
 #include "tests/engine/fake_model.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@ struct model {
     uint64_t *row_values;      /* [max_tokens] */
     ops_token *results[2];     /* [max_tokens] of the current and the previous step, by parity */
     fake_model_counts counts;
+    atomic_int looks;          /* at its memory */
 };
 
 #define BREAKS(...) status_fail(detail, STATUS_INTERNAL, "fake model: " __VA_ARGS__)
@@ -69,6 +71,15 @@ void model_get_caps(const model *m, ops_caps *out)
 {
     *out = (ops_caps){.name = "fake", .host_memory = true, .asynchronous = m->o.asynchronous, .block_tokens = m->o.block_tokens,
                       .memory_free = (int64_t)1 << 30};
+}
+
+/* Used: how often it was asked; total: by rank. */
+bool model_get_memory(const model *m, ops_memory *out)
+{
+    if (m->o.silent_rank == m->plan.rank + 1) return false;
+    model *counting = (model *)m;
+    *out = (ops_memory){.device = m->plan.rank, .used = atomic_fetch_add(&counting->looks, 1) + 1, .total = (m->plan.rank + 1) * 1000};
+    return true;
 }
 
 status model_kv_reserve(model *m, const int blocks[OPS_KV_KINDS], status_detail *detail)

@@ -19,6 +19,7 @@ typedef struct fake_model_options {
     int fail_forward_at; /* this forward, counted from 1, fails on rank fail_rank; 0: none */
     int fail_results_at;
     int fail_rank;
+    int silent_rank;     /* one more than the rank that does not know its memory */
     int step_us, token_us; /* a step takes this long, and this for each token more */
 } fake_model_options;
 

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include "runtime/base/log.h"
+#include "runtime/engine/engine_memory.h"
 #include "tests/engine/engine_bench.h"
 
 static world *the_world;
@@ -147,6 +149,89 @@ static void idle_ranks_cost_nothing_and_wake_at_once(void **state)
     engine_bench_close(m, e);
 }
 
+/* Waits until every rank but `silent` has told since `start`, and one of them at least `looks` looks; false: too long. */
+static bool all_have_told(double start, int silent, int64_t looks)
+{
+    for (;;) {
+        double since = seconds_now(CLOCK_MONOTONIC) - start;
+        int known = 0, ranks = world_size(the_world);
+        for (int r = 0; r < ranks; r++) {
+            engine_memory memory;
+            if (!engine_memory_read(the_world, r, since, &memory) || memory.used < looks) continue;
+            char device[ENGINE_DEVICE_NAME];
+            snprintf(device, sizeof device, "fake:%d", r);
+            assert_string_equal(memory.device, device);
+            assert_int_equal(memory.total, (r + 1) * 1000);
+            assert_true(r != silent);
+            known++;
+        }
+        if (known == ranks - (silent >= 0)) return true;
+        if (since > 10) return false;
+        usleep(1000);
+    }
+}
+
+/* Looked at once when the engine opens, with what the cache takes; a rank that does not know its memory is not made up. */
+static void the_memory_of_each_rank_is_told(void **state)
+{
+    (void)state;
+    int ranks = world_size(the_world);
+    for (int silent = -1; silent < ranks; silent++) {
+        engine_bench b = engine_bench_default();
+        model *m;
+        engine *e;
+        engine_memory memory;
+        world_barrier(the_world); /* the last round has ended everywhere, so what is told from now on is of this one */
+        double start = seconds_now(CLOCK_MONOTONIC);
+        world_barrier(the_world);
+        b.model.silent_rank = silent + 1;
+        engine_bench_open(the_world, &b, &m, &e);
+        fake_model_counts counts = fake_model_get_counts(m);
+        int64_t kv = counts.blocks[OPS_FULL] * b.model.block_bytes[OPS_FULL] + counts.blocks[OPS_SLIDING] * b.model.block_bytes[OPS_SLIDING];
+        assert_true(kv > 0);
+        assert_int_equal(engine_ranks(e), ranks);
+        if (world_rank(the_world) == 0) {
+            assert_true(all_have_told(start, silent, 1));
+            for (int r = 0; r < ranks; r++)
+                if (r != silent) assert_true(engine_get_memory(e, r, &memory) && memory.kv_cache == kv);
+            assert_false(engine_get_memory(e, ranks, &memory));
+        } else {
+            assert_false(engine_get_memory(e, 0, &memory));
+        }
+        world_barrier(the_world);
+        engine_bench_close(m, e);
+    }
+}
+
+/* Again and again, while the ranks compute or sleep; and no more once a rank has stopped. */
+static void memory_is_looked_at_now_and_then(void **state)
+{
+    (void)state;
+    status_detail detail;
+    engine_bench b = engine_bench_default();
+    b.model.world = the_world;
+    model *m = fake_model_open(&b.model);
+    engine_memory_watch *watch = NULL;
+    engine_memory memory;
+    world_barrier(the_world);
+    double start = seconds_now(CLOCK_MONOTONIC);
+    world_barrier(the_world);
+    assert_int_equal(engine_memory_open(the_world, m, 7, 0.002, &watch, &detail), STATUS_OK);
+    if (world_rank(the_world) == 0) assert_true(all_have_told(start, -1, 20));
+    world_barrier(the_world);
+    engine_memory_close(watch);
+    world_barrier(the_world);
+    double end = seconds_now(CLOCK_MONOTONIC);
+    usleep(100000); /* what is still on its way arrives */
+    double middle = seconds_now(CLOCK_MONOTONIC);
+    for (int r = 0; r < world_size(the_world) && world_rank(the_world) == 0; r++) {
+        assert_true(engine_memory_read(the_world, r, 60, &memory) && memory.kv_cache == 7);
+        assert_false(engine_memory_read(the_world, r, (middle - end) / 2, &memory));
+    }
+    engine_memory_close(NULL);
+    fake_model_close(m);
+}
+
 static void lost(void *user, int rank, bool speaks)
 {
     (void)user, (void)rank, (void)speaks;
@@ -160,6 +245,8 @@ int main(void)
         cmocka_unit_test(long_plans_arrive_whole),
         cmocka_unit_test(a_failure_ends_it_everywhere),
         cmocka_unit_test(idle_ranks_cost_nothing_and_wake_at_once),
+        cmocka_unit_test(the_memory_of_each_rank_is_told),
+        cmocka_unit_test(memory_is_looked_at_now_and_then),
     };
     status_detail detail;
     log_configure(LOG_WARN, false, 0, 1);

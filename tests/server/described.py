@@ -7,7 +7,8 @@ import jsonschema
 # Faults of HTTP itself, which any request may get: the description says so once.
 OF_HTTP = (405, 408, 414, 417, 431, 501, 505)
 METHODS = ("get", "post", "put", "delete", "patch")
-EVENTS = {"/v1/chat/completions": "ChatChunk", "/v1/completions": "Completion", "/v1/responses": "ResponseEvent"}
+EVENTS = {"/v1/chat/completions": "ChatChunk", "/v1/completions": "Completion", "/v1/responses": "ResponseEvent",
+          "/v1/responses/{name}": "ResponseEvent"}
 
 
 class Description:

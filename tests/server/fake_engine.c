@@ -1,11 +1,14 @@
 #include "tests/server/fake_engine.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { MAX_RANKS = 64 };
 
 typedef struct script {
     int32_t *ids;
@@ -35,6 +38,8 @@ struct engine {
     bool repeat, by_seed, alive, draining;
     double interval;
     int max_queue, running;
+    int n_ranks;
+    engine_memory memory[MAX_RANKS]; /* without a device: not known */
     uint64_t random;        /* state of the generator; 0: scripts are followed */
     int ending;             /* percent */
     uint32_t *bits;         /* [ops_mask_words(vocab)] */
@@ -279,6 +284,25 @@ void engine_cancel(engine *e, uint64_t id)
 int engine_max_model_len(const engine *e) { return e->max_model_len; }
 int64_t engine_kv_tokens(const engine *e) { return e->max_model_len * 4; }
 
+int engine_ranks(const engine *e)
+{
+    engine *locked = (engine *)e;
+    pthread_mutex_lock(&locked->lock);
+    int n = e->n_ranks;
+    pthread_mutex_unlock(&locked->lock);
+    return n;
+}
+
+bool engine_get_memory(const engine *e, int rank, engine_memory *out)
+{
+    engine *locked = (engine *)e;
+    pthread_mutex_lock(&locked->lock);
+    bool known = rank < e->n_ranks && *e->memory[rank].device;
+    if (known) *out = e->memory[rank];
+    pthread_mutex_unlock(&locked->lock);
+    return known;
+}
+
 void engine_get_stats(const engine *e, engine_stats *out)
 {
     engine *locked = (engine *)e;
@@ -319,11 +343,27 @@ static void set_scripts(engine *e, const json_t *scripts)
     }
 }
 
+/* null: that rank's is not known. */
+static void set_memory(engine *e, const json_t *ranks)
+{
+    e->n_ranks = 0;
+    for (size_t i = 0; i < json_array_size(ranks) && i < MAX_RANKS; i++) {
+        json_t *rank = json_array_get(ranks, i);
+        const char *device = json_string_value(json_object_get(rank, "device"));
+        engine_memory *m = &e->memory[e->n_ranks++];
+        *m = (engine_memory){.used = json_integer_value(json_object_get(rank, "used")), .total = json_integer_value(json_object_get(rank, "total")),
+                             .weights = json_integer_value(json_object_get(rank, "weights")),
+                             .kv_cache = json_integer_value(json_object_get(rank, "kv_cache"))};
+        snprintf(m->device, sizeof m->device, "%s", device ? device : "");
+    }
+}
+
 void fake_engine_set(engine *e, const json_t *orders)
 {
     const json_t *value;
     pthread_mutex_lock(&e->lock);
     if ((value = json_object_get(orders, "scripts"))) set_scripts(e, value);
+    if ((value = json_object_get(orders, "memory"))) set_memory(e, value);
     if ((value = json_object_get(orders, "repeat"))) e->repeat = json_is_true(value);
     if ((value = json_object_get(orders, "by_seed"))) e->by_seed = json_is_true(value);
     if ((value = json_object_get(orders, "alive"))) e->alive = json_is_true(value);
@@ -359,6 +399,7 @@ engine *fake_engine_open(int max_model_len, int32_t vocab)
     e->max_model_len = max_model_len;
     e->vocab = vocab;
     e->alive = true;
+    e->n_ranks = 1;
     e->max_queue = 1024;
     e->records = json_array();
     e->bits = checked(calloc(ops_mask_words(vocab), sizeof *e->bits));

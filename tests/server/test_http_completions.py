@@ -219,6 +219,22 @@ def test_metrics(server):
     assert buckets == sorted(buckets) and buckets[-1] >= 1
 
 
+def test_metrics_of_memory(own_server):
+    """Of each rank that has told; a label and a unit for every figure."""
+    server = own_server()
+    assert http_figures(server, "vllm:device_memory_used_bytes") == {}
+    ranks = [{"device": "cuda:0", "used": 75_000_000_001, "total": 80_000_000_000, "weights": 33_000_000_000, "kv_cache": 40_000_000_000}, None,
+             {"device": "cuda:1", "used": 5, "total": 2**62, "weights": 0, "kv_cache": 3}]
+    server.order(set={"memory": ranks})
+    for name in ("used", "total", "weights", "kv_cache"):
+        found = http_figures(server, f"vllm:device_memory_{name}_bytes")
+        assert found == {f'{{model_name="gpt-oss-test",engine="0",rank="{i}",device="{rank["device"]}"}}': rank[name] for i, rank in enumerate(ranks) if rank}
+    text = server.request("GET", "/metrics")[2].decode()
+    assert 'vllm:device_memory_used_bytes{model_name="gpt-oss-test",engine="0",rank="0",device="cuda:0"} 75000000001\n' in text, "no digit is lost"
+    lines = [line for line in text.splitlines() if "device_memory" in line]
+    assert [line.split()[:3] for line in lines[:2]] == [["#", kind, "vllm:device_memory_used_bytes"] for kind in ("HELP", "TYPE")] and len(lines) == 4 * (2 + 2)
+
+
 def http_figures(server, name):
     text = server.request("GET", "/metrics")[2].decode()
     rows = [line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(name + "{")]

@@ -167,11 +167,87 @@ static void test_items_are_found_by_id(void **state)
     responses_store_close(s);
 }
 
+static void count_loss(responses_log_reader *r) { r->number = r->log ? r->number : -1; }
+
+static bool add_event(responses_store *s, const char *id, size_t size, bool last)
+{
+    char *text = calloc(1, size + 1);
+    memset(text, 'x', size);
+    const responses_event e = {.type = "t", .fields = "", .rest = text, .rest_size = size, .last = last};
+    bool kept = responses_store_event(s, id, &e);
+    free(text);
+    return kept;
+}
+
+static void begin(responses_store *s, const char *id)
+{
+    buffer input = text_of("1");
+    assert_true(responses_store_begin(s, id, NULL, &input, true, s));
+}
+
+/* Events count like all else: done responses make room for them; when none is left they go themselves, and the response stays. */
+static void test_events_are_bounded(void **state)
+{
+    (void)state;
+    responses_store *s = responses_store_open(100000);
+    put(s, "old", NULL, "1", "2");
+    begin(s, "a");
+    assert_false(add_event(s, "a", 10, false)); /* it was not asked for */
+    assert_true(!responses_store_find(s, "a")->events && !responses_store_find(s, "a")->streamed);
+    responses_store_stream(s, "a");
+    begin(s, "b");
+    responses_store_stream(s, "b");
+    responses_log_reader reader = {.changed = count_loss};
+    responses_log_join(responses_store_find(s, "a")->events, &reader, 0);
+    for (int i = 0; i < 10; i++) assert_true(add_event(s, "a", 1000, false));
+    assert_non_null(responses_store_find(s, "old"));
+    int n = 0;
+    while (add_event(s, "b", 1000, false)) assert_true(++n < 100);
+    assert_true(n >= 40); /* a doubling of 50 kB is what does not fit */
+    assert_null(responses_store_find(s, "old"));
+    const responses_entry *b = responses_store_find(s, "b");
+    assert_true(b && !b->events && b->streamed);
+    assert_true(reader.log && add_event(s, "a", 1000, false)); /* there is room again */
+    assert_false(add_event(s, "b", 1, false));
+    assert_false(add_event(s, "a", 200000, false));
+    assert_true(!reader.log && reader.number == -1);
+    assert_true(responses_store_find(s, "a") != NULL);
+    responses_store_close(s);
+}
+
+/* They live and go with their response; an event that could not be made ends the keeping. */
+static void test_events_go_with_their_response(void **state)
+{
+    (void)state;
+    responses_store *s = responses_store_open(100000);
+    responses_log_reader readers[3];
+    const char *const ids[] = {"a", "b", "c"};
+    for (int i = 0; i < 3; i++) {
+        begin(s, ids[i]);
+        responses_store_stream(s, ids[i]);
+        readers[i] = (responses_log_reader){.changed = count_loss};
+        responses_log_join(responses_store_find(s, ids[i])->events, &readers[i], 0);
+        buffer object = text_of("{}"), output = text_of("");
+        if (i < 2) responses_store_finish(s, ids[i], &object, &output);
+        buffer_free(&object);
+        buffer_free(&output);
+        assert_true(add_event(s, ids[i], 10, i < 2));
+    }
+    assert_true(responses_store_remove(s, "a"));
+    assert_true(!readers[0].log && readers[1].log && readers[2].log);
+    assert_false(responses_store_event(s, "c", NULL));
+    assert_true(!readers[2].log && responses_store_find(s, "c")->streamed);
+    assert_false(add_event(s, "nobody", 1, false));
+    responses_store_close(s);
+    assert_null(readers[1].log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conversations_branch), cmocka_unit_test(test_a_response_in_the_making), cmocka_unit_test(test_the_least_used_go_first),
         cmocka_unit_test(test_long_chains),          cmocka_unit_test(test_items_are_found_by_id),
+        cmocka_unit_test(test_events_are_bounded),   cmocka_unit_test(test_events_go_with_their_response),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 // How busy the server is, from its figures for Prometheus, asked for each second while somebody can see them.
 import { metrics } from "./api.js";
 import { element } from "./markdown.js";
+import { memoryView, readMemory } from "./memory.js";
 
 const SAMPLES = 120; // two minutes
 const RATE_SAMPLES = 3; // rates are means of as many seconds, so that they can be read
@@ -99,13 +100,13 @@ function kvBar() {
 
 // Shows the load in `section`, and in a few words in `strip`.
 export function watchLoad(section, strip) {
-  const tiles = element("dl", { className: "tiles" }), graph = chart(), kv = kvBar(), trouble = element("p", { className: "trouble", hidden: true });
+  const tiles = element("dl", { className: "tiles" }), graph = chart(), kv = kvBar(), memory = memoryView(), trouble = element("p", { className: "trouble", hidden: true });
   const figures = TILES.map(({ id, label }) => {
     const value = element("dd", { id: `load-${id}` }, NONE);
     tiles.append(element("div", {}, element("dt", { className: "quiet" }, label), value));
     return value;
   });
-  section.append(trouble, tiles, kv.node, graph.node);
+  section.append(trouble, tiles, kv.node, graph.node, memory.node);
   let samples = [];
 
   function draw() {
@@ -118,10 +119,12 @@ export function watchLoad(section, strip) {
 
   async function look() {
     try {
-      samples = [...samples, { at: performance.now(), values: parseMetrics(await metrics()) }].slice(-SAMPLES);
+      const text = await metrics();
+      samples = [...samples, { at: performance.now(), values: parseMetrics(text) }].slice(-SAMPLES);
       trouble.hidden = true;
       section.classList.remove("stale");
       draw();
+      memory.draw(readMemory(text));
     } catch (problem) {
       trouble.textContent = strip.textContent = problem.status ? `No figures: ${problem.message}` : "The server cannot be reached.";
       trouble.hidden = false;

@@ -1,7 +1,7 @@
 /* A thread that takes no signals: those of the process are the main thread's, and a client that closes its socket must not raise SIGPIPE
  * in it. */
-#ifndef RUNTIME_SERVER_QUIET_THREAD_H
-#define RUNTIME_SERVER_QUIET_THREAD_H
+#ifndef RUNTIME_BASE_QUIET_THREAD_H
+#define RUNTIME_BASE_QUIET_THREAD_H
 
 #include <pthread.h>
 

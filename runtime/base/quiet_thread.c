@@ -1,4 +1,4 @@
-#include "runtime/server/quiet_thread.h"
+#include "runtime/base/quiet_thread.h"
 
 #include <signal.h>
 
