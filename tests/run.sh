@@ -181,7 +181,7 @@ if [ $gpu -eq 1 ]; then
         done
         GPTOSS_BACKEND=cuda GPTOSS_BUILD_DIR=$PWD/build/release step gpu-clients build/venv/bin/python -m pytest -q -rs -p no:cacheprovider \
             tests/e2e/test_gpu.py tests/e2e/test_job.py tests/e2e/test_hostile.py tests/e2e/test_openai_client.py tests/e2e/test_meaning.py \
-            tests/e2e/test_goldens.py
+            tests/e2e/test_goldens.py tests/e2e/test_constrained.py tests/e2e/test_gpu_long.py
         for program in build/release/tests/kernels/test_kernels_*; do
             step "gpu-memory-${program##*_kernels_}" compute-sanitizer --error-exitcode 1 "$program"
         done

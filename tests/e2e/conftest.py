@@ -43,10 +43,11 @@ def run(ranks, *arguments, timeout=60):
 
 
 class Server:
-    """A serving job. `log` grows while it runs."""
+    """A serving job. `log` grows while it runs. model None: what the configuration says."""
 
-    def __init__(self, ranks, model, *flags):
-        arguments = [ROOT / "configs" / "tiny.yaml", "--model", model, "--port", "0", *backend_flags(), *flags]
+    def __init__(self, ranks, model, *flags, config="tiny"):
+        of_model = ["--model", model] if model else []
+        arguments = [ROOT / "configs" / f"{config}.yaml", *of_model, "--port", "0", *backend_flags(), *flags]
         self.process = subprocess.Popen(command(ranks, *arguments), env=environment(), stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, text=True, start_new_session=True)
         self.log, self.url = [], None
