@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import requests
 
-from conftest import LONG, ROOT, Server
+from conftest import BACKEND, LONG, ROOT, Server
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "server"))
 import schemas  # noqa: E402  tests/server/schemas.py
@@ -126,6 +126,7 @@ def test_a_stream_says_the_same(client):
         assert pieces[-1]["finish_reason"] == whole["finish_reason"]
 
 
+@pytest.mark.skipif(BACKEND == "cuda", reason="on a GPU a row's roundings depend on how many others there are")
 def test_others_in_the_batch_are_not_disturbed(client):
     def free(seed):
         body = {"prompt": "The weather", "max_tokens": 60, "temperature": 1, "seed": seed, "ignore_eos": True, "logprobs": 0,

@@ -1,5 +1,5 @@
-"""Long answers of one sequence on a GPU, where a decode step is one kernel: 100,000 tokens in all without a hang or a number that is none, the same seed giving the
-same tokens, and greedy tokens those that the model's stages say. Random weights in the shape of gpt-oss-20b. GPTOSS_LONG=1, GPTOSS_BACKEND=cuda."""
+"""Long answers of one sequence on a GPU, where a decode step is one kernel: 100,000 tokens in all without a hang or a number that is none, and the same seed giving the
+same tokens. Random weights in the shape of gpt-oss-20b. GPTOSS_LONG=1, GPTOSS_BACKEND=cuda."""
 import math
 
 import pytest
@@ -10,7 +10,6 @@ pytestmark = pytest.mark.skipif(BACKEND != "cuda" or not LONG, reason="wants GPT
 
 TOKENS = 25000
 PROMPT = [(i * 37 + 5) % 150000 for i in range(100)]
-TIE = 0.1  # between the two best log-probabilities; closer ones may go either way in BF16
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +40,3 @@ def test_a_hundred_thousand_tokens(server):
     assert [len(tokens) for tokens in drawn] == [TOKENS] * 4
     assert drawn[0] == drawn[1] and drawn[2] == drawn[3], "the same seed gave other tokens"
     assert drawn[0] != drawn[2]
-
-
-def test_greedy_tokens_are_those_of_the_stages(server):
-    """The prompt's log-probabilities are computed stage by stage: each greedy token must be the best of its place there, or nearly."""
-    tokens = ids(complete(server, PROMPT, max_tokens=2000, temperature=0, logprobs=0))
-    choice = complete(server, PROMPT + tokens, max_tokens=1, temperature=0, prompt_logprobs=2)
-    wrong, ties = [], 0
-    for at, token in enumerate(tokens):
-        told = {int(t): entry["logprob"] for t, entry in choice["prompt_logprobs"][len(PROMPT) + at].items()}
-        behind = max(told.values()) - told[token]
-        ties += 0 < behind <= TIE
-        if behind > TIE:
-            wrong.append((at, token, behind))
-    print(f"{len(tokens)} greedy tokens, {ties} behind another by no more than {TIE}, {len(wrong)} by more: {wrong[:5]}")
-    assert not wrong and ties < len(tokens) / 4
