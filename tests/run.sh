@@ -33,10 +33,11 @@ wants() { case ",$parts," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
 LOGS=build/logs
 mkdir -p $LOGS
 began=$SECONDS
+trap 'kill $(jobs -p) 2>/dev/null' EXIT
 failed=0
 summary=""
 fuzz_runs=5000
-accuracy_each=5 # questions of each kind
+accuracy_each=3 # questions of each kind
 architectures=90a # with --long others too
 if [ $long -eq 1 ]; then
     export GPTOSS_LONG=1
@@ -80,6 +81,35 @@ count_ctest() {
 }
 
 build() { cmake --preset "$1" "${@:2}" && cmake --build --preset "$1"; }
+
+# The builds after the first one go on beside the tests of that one, behind them in everything: `later` starts them, one after the other, and `now NAME` is a
+# step that waits for one.
+later() {
+    while [ $# -gt 0 ]; do
+        build_$1 >"$LOGS/later-$1.log" 2>&1
+        echo $? >"$LOGS/later-$1.code"
+        shift
+    done
+}
+start_later() {
+    local rest=""
+    if [ $started -eq 1 ]; then return; fi
+    started=1
+    for part in asan fuzz; do
+        if wants $part; then rest="$rest $part"; fi
+    done
+    # shellcheck disable=SC2086
+    (renice -n 19 $BASHPID >/dev/null; later $rest) &
+}
+started=0
+now() {
+    while [ ! -e "$LOGS/later-$1.code" ]; do sleep 0.2; done
+    cat "$LOGS/later-$1.log"
+    return "$(cat "$LOGS/later-$1.code")"
+}
+build_release() { build release "-DGPTOSS_CUDA_ARCHITECTURES=$architectures"; }
+build_asan() { build asan "-DGPTOSS_CUDA_ARCHITECTURES=$architectures"; }
+build_fuzz() { cmake --preset fuzz "-DGPTOSS_FUZZ_RUNS=$fuzz_runs" && cmake --build --preset fuzz --target fuzz_targets; }
 
 # ctest -V keeps the counts of cases in the log.
 run_ctest() {
@@ -130,36 +160,47 @@ if wants python && [ $long -eq 1 ]; then packages_need chromium chromium-driver 
 # Fetching packages is mostly waiting: beside the first build.
 if wants python; then make_venv >"$LOGS/venv-install.log" 2>&1 & venv=$!; fi
 
-for preset in release asan; do
-    if wants $preset; then
-        if step "build-$preset" build $preset "-DGPTOSS_CUDA_ARCHITECTURES=$architectures"; then
-            step "test-$preset" run_ctest $preset
-            note "$preset" "$(count_ctest "$LOGS/test-$preset.log")"
-        else
-            note $preset "does not build"
-        fi
+# test_build PRESET COMMAND...: the command builds it.
+test_build() {
+    local preset=$1
+    shift
+    if ! step "build-$preset" "$@"; then
+        note "$preset" "does not build"
+        return
     fi
-done
+    if [ "$preset" = release ]; then start_later; fi
+    step "test-$preset" run_ctest "$preset"
+    note "$preset" "$(count_ctest "$LOGS/test-$preset.log")"
+}
 
+test_python() {
+    local preset=$1
+    if [ ! -x "build/$preset/launch/gptoss-tp" ]; then
+        wants "$preset" || note "python-$preset" "skipped: not built"
+        return
+    fi
+    export GPTOSS_BUILD_DIR=$PWD/build/$preset
+    step "python-$preset" run_python "$preset"
+    note "python-$preset" "$(tail -n 1 "$LOGS/python-$preset.log")"
+}
+
+rm -f $LOGS/later-*.code
+if wants release; then test_build release build_release; fi
+start_later
+python=false
+if wants python && step venv wait_venv; then python=true; fi
+if $python; then test_python release; fi
+if wants asan; then test_build asan now asan; fi
 if wants fuzz; then
-    if step build-fuzz cmake --preset fuzz "-DGPTOSS_FUZZ_RUNS=$fuzz_runs" && step build-fuzz-targets cmake --build --preset fuzz --target fuzz_targets; then
+    if step build-fuzz now fuzz; then
         step test-fuzz ctest --test-dir build/fuzz -V -L fuzz --timeout 3000
         note fuzz "$(count_ctest "$LOGS/test-fuzz.log" | sed 's/ programs, .* cases passed/ targets/'), $fuzz_runs inputs each"
     else
         note fuzz "does not build"
     fi
 fi
-
-if wants python && step venv wait_venv; then
-    for preset in release asan; do
-        if [ ! -x build/$preset/launch/gptoss-tp ]; then
-            wants $preset || note "python-$preset" "skipped: not built"
-            continue
-        fi
-        export GPTOSS_BUILD_DIR=$PWD/build/$preset
-        step "python-$preset" run_python $preset
-        note "python-$preset" "$(tail -n 1 "$LOGS/python-$preset.log")"
-    done
+if $python; then
+    test_python asan
     if [ $long -eq 1 ] && [ -x build/release/launch/gptoss-tp ] && step venv-litellm make_venv_litellm; then
         GPTOSS_BUILD_DIR=$PWD/build/release step litellm build/venv-litellm/bin/python -m pytest tests/e2e/test_litellm.py -q -rs -p no:cacheprovider
         note litellm "$(tail -n 1 "$LOGS/litellm.log")"

@@ -8,7 +8,7 @@ import math
 
 import pytest
 import requests
-from conftest import BACKEND, ROOT, Server
+from conftest import BACKEND, LONG, ROOT, Server
 
 MAX_ERROR, MEAN_ERROR = 2e-4, 2e-5  # cpu: float32 sums in another order
 # cuda: of the error of Hugging Face's own BF16 run, over all prompts together; over a part of the values, where single flips of the routing outweigh the rest
@@ -22,7 +22,7 @@ PROMPTS = json.loads((ROOT / "tests" / "data" / "goldens_http.json").read_text()
 SHOWN = 20  # best tokens told of a place: the most there can be
 
 
-@pytest.fixture(scope="module", params=[1, 2] if EXACT else [1, 2, 4], ids=lambda n: f"ranks{n}")
+@pytest.fixture(scope="module", params=[1, 2, 4] if not EXACT else [1, 2] if LONG else [2], ids=lambda n: f"ranks{n}")
 def server(request):
     running = Server(request.param, ROOT / "tests" / "data" / "tiny")
     yield running
