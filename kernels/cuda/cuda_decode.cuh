@@ -101,6 +101,8 @@ struct decode_shared {
 };
 
 static_assert(sizeof(decode_shared) <= 227 * 1024, "what a block of compute capability 9 may have");
+/* A warp may put q, k and v there while others still add up the sums of the product before. */
+static_assert(offsetof(decode_shared, attention.q) >= offsetof(decode_shared, product) + sizeof(decode_shared::product), "they lie behind");
 
 /* The block's. A function, so that the compiler sees that it is shared memory wherever it is used. */
 __device__ static inline decode_shared &decode_memory(void)

@@ -167,7 +167,7 @@ __device__ static inline void attention_scan(decode_cursor &c, const attention_p
         if (warp < ATTENTION_WARPS && within < KV_GROUPS && group < attention_all_groups(p)) {
             if (own >= 0 && own < GROUP_KEYS) attention_replace(keys, own, lane);
             attention_group(v, q, keys, p.visible - first, p.to - first, s.args.scale, lane);
-            if (own >= 0 && own < GROUP_KEYS) asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); /* copies come here again */
+            if (own >= 0 && own < GROUP_KEYS) ring_written();
         }
         decode_release(c, lane);
     }
@@ -263,8 +263,6 @@ __device__ static inline void attention_write_cache(const decode_layer &layer, c
     layer.k_cache[at] = s.attention.k[d];
     layer.v_cache[at] = s.attention.v[d];
 }
-
-__device__ static inline void attention_prefetch_line(const void *address) { asm volatile("prefetch.global.L2 [%0];" ::"l"(address)); }
 
 /* Once a step, before the first layer: this block's part for each kind of layer. Synchronises the block in between. */
 __device__ static inline void attention_prepare(void)

@@ -73,4 +73,7 @@ __device__ static inline void ring_copy_box(void *to, const CUtensorMap *map, in
              : "memory");
 }
 
+/* After ordinary stores into a buffer that copies will fill again: orders the two. */
+__device__ static inline void ring_written(void) { RING_ASM("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 #endif
