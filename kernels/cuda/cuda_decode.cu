@@ -15,7 +15,8 @@
  *   producer warp     walks through the same stages, ahead of everybody, and fills the ring with the weights of this block's shares, and its keys and values,
  *     | full[], empty[]   by bulk copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory; two of them on their way at a time.
  *     |                   They do not depend on activations; only the experts' weights wait until the router has spoken (routed).
- *   18 consumer warps each a part of every slot's columns, in attention 16 keys; what they come to for a row meets in shared memory (cuda_decode_sums.cuh).
+ *   2 teams of 9       consumer warps take slots by turns, a warp a part of the columns, in attention 16 keys; what they come to for a row meets in shared
+ *     |                 memory (cuda_decode_sums.cuh).
  *                     Between the products they gather vectors, and meet at decode_sync_workers().
  *
  * Shared memory: the ring; x; normed for both number formats, or the result of attention; and one region for attention's partial sums, or those of a
@@ -111,7 +112,7 @@ DECODE_STAGE void dense_stage(decode_cursor &c, int l, decode_stage stage)
     decode_shares share = head ? SHARE_HEAD : qkv ? SHARE_QKV : out ? SHARE_OUT : SHARE_ROUTER;
     const bf16 *bias = head ? NULL : qkv ? layer.qkv_bias : out ? layer.o_bias : layer.router_bias;
     int place = qkv ? s.args.places.qkv : out ? s.args.places.delta : s.args.places.logits;
-    dense_product(c, bias, share, out ? s.args.q_heads * HEAD_DIM : s.args.hidden, head ? DENSE_LOGITS : qkv || out ? DENSE_WORDS_BF16 : DENSE_WORDS, place, decode_place_of(l));
+    dense_product(c, bias, share, out ? s.args.q_heads * HEAD_DIM : s.args.hidden, head ? DENSE_LOGITS : qkv || out ? DENSE_PAIRS : DENSE_WORDS, place, decode_place_of(l));
 }
 
 /* One loop over one switch, so that the code of each kind of stage is there once. */
@@ -153,7 +154,9 @@ __device__ static void prepare(void)
     s.choice = min((int)(blockIdx.x / each), a.top_k - 1);
     for (int i = 0; i < SHARES; i++) {
         bool experts = i == SHARE_GATE_UP || i == SHARE_DOWN;
-        decode_range range = experts ? decode_share(totals[i], blockIdx.x % each, each) : decode_share(totals[i], blockIdx.x, gridDim.x);
+        int of = i == SHARE_QKV || i == SHARE_OUT ? 2 : 1; /* rows that go as pairs */
+        decode_range range = experts ? decode_share(totals[i], blockIdx.x % each, each) : decode_share(totals[i] / of, blockIdx.x, gridDim.x);
+        range = {range.begin * of, range.end * of};
         if (experts && blockIdx.x >= each * (unsigned)a.top_k) range.end = range.begin;
         if (experts) range = {range.begin + s.choice * totals[i], range.end + s.choice * totals[i]};
         s.shares[i] = range;
@@ -197,9 +200,9 @@ static bool serves(const ops_context *c, const ops_stack *stack)
     bool fits = s->head_dim == HEAD_DIM && group <= MAX_GROUP && s->hidden <= MAX_HIDDEN && s->hidden % MXFP4_TILE_COLS == 0 && s->intermediate <= MAX_HIDDEN &&
                 s->intermediate % MXFP4_TILE_ROWS == 0 && s->q_heads * HEAD_DIM <= MAX_ATTN && s->top_k <= MAX_TOP_K && s->n_experts <= MAX_ROUTED;
     int64_t units = up->rows / MXFP4_TILE_ROWS / (c->sm_count / s->top_k) + 1;
-    bool busy = s->hidden >= c->sm_count && s->kv_heads <= c->sm_count; /* every block has a part of `out`, which keeps its producer within a layer of its workers */
-    fits = fits && s->block_tokens % GROUP_KEYS == 0;
-    bool few = (s->q_heads + 2 * s->kv_heads) * HEAD_DIM / c->sm_count < MAX_SUMS && units * MXFP4_TILE_ROWS <= MAX_SUMS;
+    bool busy = s->hidden >= 2 * c->sm_count && s->kv_heads <= c->sm_count; /* every block has a part of `out`, which keeps its producer within a layer of its workers */
+    fits = fits && s->block_tokens % GROUP_KEYS == 0 && s->hidden > (CUT_TILES - 1) * MXFP4_TILE_COLS && s->intermediate > (CUT_TILES - 1) * MXFP4_TILE_COLS;
+    bool few = (s->q_heads + 2 * s->kv_heads) * HEAD_DIM / c->sm_count + 2 < MAX_SUMS && units * MXFP4_TILE_ROWS <= MAX_SUMS;
     return c->major >= 9 && whole && fits && few && busy && down->rows == s->hidden && sizeof(decode_shared) <= c->shared_max;
 }
 
@@ -228,8 +231,8 @@ static decode_places lay_out(const ops_shape *s)
 {
     decode_places p = {};
     int group = s->q_heads / s->kv_heads, *const regions[] = {&p.qkv, &p.partial, &p.attn, &p.delta, &p.logits, &p.activations, &p.returned, &p.size};
-    const int sizes[] = {(s->q_heads + 2 * s->kv_heads) * HEAD_DIM, s->kv_heads * MAX_SPLITS * group * (HEAD_DIM + 2), s->q_heads * HEAD_DIM / 2, s->hidden, s->n_experts,
-                         s->top_k * s->intermediate, s->top_k * s->hidden / 2, 0};
+    const int sizes[] = {(s->q_heads + 2 * s->kv_heads) * HEAD_DIM / 2, s->kv_heads * MAX_SPLITS * group * (HEAD_DIM + 2), s->q_heads * HEAD_DIM / 2, s->hidden / 2, s->n_experts,
+                         s->top_k * s->intermediate / 2, s->top_k * s->hidden / 2, 0};
     int at = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         *regions[i] = at;

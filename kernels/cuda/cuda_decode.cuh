@@ -5,14 +5,14 @@
 #include "kernels/cuda/cuda_mxfp4.cuh"
 #include "kernels/cuda/cuda_ring.cuh"
 
-/* Warps of a block: consumers, which are all its workers, and one that produces. Each consumer has the same part of the columns of every slot, CUT_HALVES half column
- * tiles of an expert. */
-enum { CONSUMERS = 18, CUT_HALVES = 5, WORKER_THREADS = 32 * CONSUMERS, DECODE_THREADS = WORKER_THREADS + 32 };
+/* Warps of a block: consumers, which are all its workers, and one that produces. In products the consumers are teams, which take the slots by turns: while one waits for
+ * its slot, or begins or ends with it, the other one has work. A warp of a team has the same part of the columns of every slot, CUT_TILES column tiles of an expert. */
+enum { TEAMS = 2, TEAM_WARPS = 9, CUT_TILES = 5, CONSUMERS = TEAMS * TEAM_WARPS, WORKER_THREADS = 32 * CONSUMERS, DECODE_THREADS = WORKER_THREADS + 32 };
 /* Rows whose sums a block keeps. */
 enum { MAX_SUMS = 384 };
 /* Of what the kernel serves. */
-enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = CONSUMERS * CUT_HALVES * MXFP4_TILE_COLS / 2, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 128, MAX_SPLITS = 16 };
-/* The ring. A slot holds a unit: an expert's row tile, a few rows of a BF16 matrix, or keys and values. Every consumer reads, or at least awaits, every unit. */
+enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = TEAM_WARPS * CUT_TILES * MXFP4_TILE_COLS, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 128, MAX_SPLITS = 16 };
+/* The ring. A slot holds a unit: an expert's row tile, a few rows of a BF16 matrix, or keys and values. */
 enum { SLOTS = 7, SLOT_BYTES = 24576 };
 /* Slots of a block that may be on their way at once: what the memory needs to be busy, and no more. Everything else that a block reads, its instructions
  * included, queues up behind them. */
@@ -27,7 +27,7 @@ typedef struct decode_layer {
     int64_t kind; /* OPS_FULL or OPS_SLIDING */
 } decode_layer;
 
-/* A number on its way between blocks: 32 bits and the epoch that wrote them, stored and loaded as one. */
+/* A number on its way between blocks, or a pair of 16 bits each: 32 bits and the epoch that wrote them, stored and loaded as one. */
 typedef uint2 decode_word;
 
 /* Where each kind of number lies, in words; a layer uses one of two such sets, by turns. */
@@ -82,7 +82,7 @@ struct decode_shared {
             bf16 q[MAX_GROUP][Q_STRIDE], k[HEAD_DIM], v[HEAD_DIM]; /* q: a stride that keeps rows apart */
         } attention;
         struct {
-            float sums[CONSUMERS][MAX_SUMS];
+            float sums[TEAM_WARPS][MAX_SUMS];
             __half activations[MAX_HIDDEN]; /* of this block's choice */
         } product;
     };
@@ -167,6 +167,13 @@ struct decode_cursor {
     int slot, turn;
 };
 
+__device__ static inline void decode_skip(decode_cursor &c, int units)
+{
+    int at = c.slot + units, turns = at / SLOTS;
+    c.slot = at - turns * SLOTS;
+    c.turn ^= turns & 1;
+}
+
 __device__ static inline uint8_t *decode_await(const decode_cursor &c)
 {
     decode_shared &s = decode_memory();
@@ -174,13 +181,16 @@ __device__ static inline uint8_t *decode_await(const decode_cursor &c)
     return s.ring[c.slot];
 }
 
-/* When all lanes have read the slot: on to the next. */
-__device__ static inline void decode_release(decode_cursor &c, int lane)
+/* When all lanes have read the slot: on to the next one of this warp, `step` units further: 1 if all warps read every slot, TEAMS if those of a team do. No parity
+ * misleads a warp that skips others' slots: a unit is asked for when the one IN_FLIGHT before is there, so with what a warp has read all is there that lies as far back. */
+__device__ static inline void decode_release(decode_cursor &c, int lane, int step)
 {
     __syncwarp();
-    if (lane == 0) ring_arrive(&decode_memory().empty[c.slot]);
-    if (++c.slot == SLOTS) c.slot = 0, c.turn ^= 1;
+    if (lane == 0) ring_arrive(&decode_memory().empty[c.slot], step);
+    c.slot += step;
+    if (c.slot >= SLOTS) c.slot -= SLOTS, c.turn ^= 1;
 }
+static_assert((int)TEAMS + (int)IN_FLIGHT <= (int)SLOTS, "else a warp's next slot may be two turns ahead of what it knows");
 
 /* As the stages round what they hand on. */
 __device__ static inline float decode_round(float value) { return __bfloat162float(__float2bfloat16(value)); }

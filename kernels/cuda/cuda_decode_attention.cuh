@@ -74,25 +74,28 @@ __device__ static inline void attention_replace(uint8_t *keys, int own, int lane
     __syncwarp();
 }
 
-/* Rotary embedding of this block's query heads and key; values as they are. Threads: 32 for each head of the group, 32 for the key, 32 for the value. */
+/* Rotary embedding of this block's query heads and key; values as they are. Heads are the group's, then the key, then the value. */
 __device__ static inline void attention_take_qkv(decode_place place, const attention_part &p)
 {
-    enum { HALF = HEAD_DIM / 2 };
+    enum { HALF = HEAD_DIM / 2, THREADS = HALF / 2 }; /* of a head; each has dimensions d, d + 1 and those HALF further */
     decode_shared &s = decode_memory();
     const decode_args &a = s.args;
-    int group = a.group, thread = decode_thread(), head = thread / HALF, d = thread % HALF;
+    int group = a.group, thread = decode_thread(), head = thread / THREADS, d = thread % THREADS * 2;
     if (head >= group + 2) return;
     int row = head < group ? p.kv_head * group + head : a.q_heads + (head - group) * a.kv_heads + p.kv_head;
     bf16 *out = head < group ? s.attention.q[head] : head == group ? s.attention.k : s.attention.v;
     int64_t at = (int64_t)(s.context - 1) * HALF + d;
-    float cosine = a.cosine[at], sine = a.sine[at];
-    int index[2] = {a.places.qkv + row * HEAD_DIM + d, a.places.qkv + row * HEAD_DIM + d + HALF};
+    float2 cosine = *(const float2 *)(a.cosine + at), sine = *(const float2 *)(a.sine + at);
+    int index[2] = {a.places.qkv + (row * HEAD_DIM + d) / 2, a.places.qkv + (row * HEAD_DIM + d + HALF) / 2};
     uint32_t words[2];
     words_gather(place, index, words);
-    float x = __uint_as_float(words[0]), y = __uint_as_float(words[1]);
-    bool turned = head <= group;
-    out[d] = __float2bfloat16(turned ? x * cosine - y * sine : x);
-    out[d + HALF] = __float2bfloat16(turned ? y * cosine + x * sine : y);
+    if (head <= group) {
+        float2 x = words_unpack(words[0]), y = words_unpack(words[1]);
+        words[0] = attention_pack(x.x * cosine.x - y.x * sine.x, x.y * cosine.y - y.y * sine.y);
+        words[1] = attention_pack(y.x * cosine.x + x.x * sine.x, y.y * cosine.y + x.y * sine.y);
+    }
+    *(uint32_t *)(out + d) = words[0];
+    *(uint32_t *)(out + d + HALF) = words[1];
 }
 
 /* Sums of a warp lie as [heads, 64] numbers, dimensions in an order that keeps the stores below apart. */
@@ -169,7 +172,7 @@ __device__ static inline void attention_scan(decode_cursor &c, const attention_p
             attention_group(v, q, keys, p.visible - first, p.to - first, s.args.scale, lane);
             if (own >= 0 && own < GROUP_KEYS) ring_written();
         }
-        decode_release(c, lane);
+        decode_release(c, lane, 1);
     }
     if (warp >= min(attention_all_groups(p), (int)ATTENTION_WARPS)) return;
     v.total += __shfl_xor_sync(~0u, v.total, 1);

@@ -23,44 +23,46 @@ __device__ static void experts_produce(int &units, const mxfp4_stack &w, decode_
     }
 }
 
-/* What a warp knows of its half tiles first, first + 1, ...; in pairs of arrays: for the even and the odd ones of them. */
+/* What a warp knows of its column tiles, which lie side by side; if there are too few for all warps, some read what is another one's and multiply it by zeros. */
 struct experts_lane {
-    int codes[2], scales[2];   /* where they begin in a slot, this lane's; half tile i lies i / 2 tiles further */
-    int turns[2];              /* how far left a word of scales is turned for the upper row's to become an exponent; the lower's: 16 less */
-    uint4 x[CUT_HALVES];       /* what they multiply: columns of the B operand, all alike, so that every lane has what lanes 0, 4, ... need */
-    uint32_t masks[CUT_HALVES]; /* of an exponent; none where there is no half tile */
+    int codes, scales;     /* where they begin in a slot, this lane's */
+    uint4 x[CUT_TILES][2]; /* what the halves of a tile are multiplied by: columns of the B operand, all alike, so that every lane has what lanes 0, 4, ... need */
 };
 
-__device__ static inline void experts_prepare(experts_lane &e, const __half *row, int col_tiles, int warp, int lane)
+__device__ static inline void experts_prepare(experts_lane &e, const __half *row, int col_tiles, int member, int lane)
 {
-    int halves = 2 * col_tiles, first = halves * warp / CONSUMERS, n = halves * (warp + 1) / CONSUMERS - first, odd = first % 2;
-    e.codes[0] = first / 2 * MXFP4_TILE_BYTES + 16 * lane + 8 * odd;
-    e.codes[1] = (first + 1) / 2 * MXFP4_TILE_BYTES + 16 * lane + 8 * (1 - odd);
-    e.scales[0] = col_tiles * MXFP4_TILE_BYTES + first / 2 * MXFP4_TILE_SCALE_BYTES + lane / 4 * 4;
-    e.scales[1] = col_tiles * MXFP4_TILE_BYTES + (first + 1) / 2 * MXFP4_TILE_SCALE_BYTES + lane / 4 * 4;
-    e.turns[0] = 23 - 8 * odd;
-    e.turns[1] = 15 + 8 * odd;
+    int each = (col_tiles + TEAM_WARPS - 1) / TEAM_WARPS, begin = each * member, end = min(begin + each, col_tiles), first = min(begin, col_tiles - CUT_TILES);
+    e.codes = first * MXFP4_TILE_BYTES + 16 * lane;
+    e.scales = col_tiles * MXFP4_TILE_BYTES + first * MXFP4_TILE_SCALE_BYTES + lane / 4 * 4;
 #pragma unroll
-    for (int i = 0; i < CUT_HALVES; i++) {
-        e.x[i] = i < n ? *(const uint4 *)(row + (first + i) * MXFP4_TILE_COLS / 2 + 8 * (lane % 4)) : make_uint4(0, 0, 0, 0);
-        e.masks[i] = i < n ? 0x7f800000u : 0;
-    }
+    for (int i = 0; i < CUT_TILES; i++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+            e.x[i][half] = first + i >= begin && first + i < end ? *(const uint4 *)(row + (first + i) * MXFP4_TILE_COLS + half * MXFP4_TILE_COLS / 2 + 8 * (lane % 4)) : make_uint4(0, 0, 0, 0);
+}
+
+/* Half a column tile: what its two words come to, times the rows' scales. */
+__device__ static inline void experts_add_half(float sums[2], uint32_t low, uint32_t high, const uint4 &x, float upper, float lower)
+{
+    uint32_t first[4], second[4];
+    float product[4] = {};
+    mxfp4_fragment_half(low, first);
+    mxfp4_fragment_half(high, second);
+    mxfp4_mma_half(product, first, x.x, x.y);
+    mxfp4_mma_half(product, second, x.z, x.w);
+    sums[0] = fmaf(product[0], upper, sums[0]);
+    sums[1] = fmaf(product[2], lower, sums[1]);
 }
 
 /* Sums of two rows over this warp's columns, in lanes 0, 4, ... */
 __device__ static inline void experts_add(const experts_lane &e, const uint8_t *slot, float sums[2])
 {
 #pragma unroll
-    for (int i = 0; i < CUT_HALVES; i++) {
-        uint2 codes = *(const uint2 *)(slot + e.codes[i % 2] + i / 2 * MXFP4_TILE_BYTES);
-        uint32_t scales = *(const uint32_t *)(slot + e.scales[i % 2] + i / 2 * MXFP4_TILE_SCALE_BYTES), first[4], second[4];
-        float product[4] = {};
-        mxfp4_fragment_half(codes.x, first);
-        mxfp4_fragment_half(codes.y, second);
-        mxfp4_mma_half(product, first, e.x[i].x, e.x[i].y);
-        mxfp4_mma_half(product, second, e.x[i].z, e.x[i].w);
-        sums[0] = fmaf(product[0], __uint_as_float(__funnelshift_l(scales, scales, e.turns[i % 2]) & e.masks[i]), sums[0]);
-        sums[1] = fmaf(product[2], __uint_as_float(__funnelshift_l(scales, scales, e.turns[i % 2] - 16) & e.masks[i]), sums[1]);
+    for (int i = 0; i < CUT_TILES; i++) {
+        uint4 codes = *(const uint4 *)(slot + e.codes + i * MXFP4_TILE_BYTES);
+        uint32_t scales = *(const uint32_t *)(slot + e.scales + i * MXFP4_TILE_SCALE_BYTES);
+        experts_add_half(sums, codes.x, codes.y, e.x[i][0], mxfp4_scale(scales, 0), mxfp4_scale(scales, 2));
+        experts_add_half(sums, codes.z, codes.w, e.x[i][1], mxfp4_scale(scales, 1), mxfp4_scale(scales, 3));
     }
 }
 
@@ -69,12 +71,14 @@ __device__ static inline void experts_finish(int thread, int n, int first, float
 {
     const decode_args &a = decode_memory().args;
     float sum = thread < n ? sums_of(thread) * MXFP4_HALF_UNSCALE + bias : 0, next = __shfl_down_sync(~0u, sum, 1);
-    if (thread >= n || thread % 2) return;
-    int at = (first + thread) / 2; /* choices follow each other without a gap */
-    if (product == EXPERT_GATE_UP)
-        words_store(p, a.places.activations + at, mxfp4_swiglu(sum, next, a.alpha, a.limit));
-    else
-        words_store(p, a.places.returned + at, attention_pack(sum, next));
+    int at = first + thread; /* choices follow each other without a gap */
+    if (product == EXPERT_GATE_UP) {
+        float activation = mxfp4_swiglu(sum, next, a.alpha, a.limit);
+        next = __shfl_down_sync(~0u, activation, 2);
+        if (thread < n && thread % 4 == 0) words_store(p, a.places.activations + at / 4, words_pack_half(activation, next));
+    } else {
+        if (thread < n && thread % 2 == 0) words_store(p, a.places.returned + at / 2, attention_pack(sum, next));
+    }
 }
 
 /* One product by all workers. */
@@ -87,14 +91,17 @@ DECODE_STAGE void experts_stage(decode_cursor &c, int layer, expert_product prod
     int thread = decode_thread(), lane = thread % 32, warp = thread / 32, n = range.end - range.begin, first = range.begin * MXFP4_TILE_ROWS;
     unsigned short bias = sums_ask_bias(w.bias + s.ids[s.choice] * w.bias_stride + first - s.choice * w.rows + thread, w.bias && thread < n * MXFP4_TILE_ROWS);
     experts_lane e;
-    experts_prepare(e, up ? s.halves : s.product.activations, w.col_tiles, warp, lane);
+    experts_prepare(e, up ? s.halves : s.product.activations, w.col_tiles, sums_member(warp), lane);
+    decode_cursor own = c;
+    decode_skip(own, sums_team(warp));
 #pragma unroll 1
-    for (int unit = 0; unit < n; unit++) {
+    for (int unit = sums_team(warp); unit < n; unit += TEAMS) {
         float sums[2] = {};
-        experts_add(e, decode_await(c), sums);
-        decode_release(c, lane);
-        if (lane % 4 == 0) *(float2 *)&s.product.sums[warp][unit * MXFP4_TILE_ROWS + lane / 2] = make_float2(sums[0], sums[1]); /* rows 2 (lane / 4) and the next */
+        experts_add(e, decode_await(own), sums);
+        decode_release(own, lane, TEAMS);
+        if (lane % 4 == 0) *(float2 *)&s.product.sums[sums_member(warp)][unit * MXFP4_TILE_ROWS + lane / 2] = make_float2(sums[0], sums[1]); /* rows 2 (lane / 4) and the next */
     }
+    decode_skip(c, n);
     decode_sync_workers();
     if (warp * 32 < n * MXFP4_TILE_ROWS) experts_finish(thread, n * MXFP4_TILE_ROWS, first, sums_bias(bias), product, p);
 }

@@ -1,9 +1,12 @@
-/* How the consumer warps of a block share a product of the decode kernel: each has the same part of the columns of every slot, and leaves what that comes to for
- * each row; when the block's rows are through, a thread adds up a row. */
+/* How the consumer warps of a block share a product of the decode kernel: a slot is a team's, a warp of which has the same part of the columns of every slot, and
+ * leaves what that comes to for each row; when the block's rows are through, a thread adds up a row. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_SUMS_CUH
 #define KERNELS_CUDA_CUDA_DECODE_SUMS_CUH
 
 #include "kernels/cuda/cuda_decode_words.cuh"
+
+__device__ static inline int sums_team(int warp) { return warp / TEAM_WARPS; }
+__device__ static inline int sums_member(int warp) { return warp % TEAM_WARPS; }
 
 /* After decode_sync_workers(). */
 __device__ static inline float sums_of(int row)
@@ -11,7 +14,7 @@ __device__ static inline float sums_of(int row)
     const decode_shared &s = decode_memory();
     float sum = 0;
 #pragma unroll
-    for (int warp = 0; warp < CONSUMERS; warp++) sum += s.product.sums[warp][row];
+    for (int warp = 0; warp < TEAM_WARPS; warp++) sum += s.product.sums[warp][row];
     return sum;
 }
 

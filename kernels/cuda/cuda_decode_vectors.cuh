@@ -14,19 +14,10 @@ enum { VECTOR_WARPS = 12, VECTOR_THREADS = 32 * VECTOR_WARPS, VECTOR_QUADS = (MA
 __device__ static inline int vector_quad(int thread, int i) { return thread + i * VECTOR_THREADS; }
 __device__ static inline int vector_near(int thread, int i) { return min(vector_quad(thread, i), decode_memory().args.hidden / 4 - 1); }
 
-__device__ static inline float2 vector_unpack(uint32_t pair) { return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)); }
 __device__ static inline uint32_t vector_pack(float low, float high)
 {
     __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
     return *(const uint32_t *)&both;
-}
-
-/* In FP16; what is too large for it becomes its largest. */
-__device__ static inline uint32_t vector_pack_half(float low, float high)
-{
-    uint32_t both;
-    asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-    return both;
 }
 
 __device__ static inline void vector_embed(int id)
@@ -39,14 +30,16 @@ __device__ static inline void vector_embed(int id)
 /* What attention gave. */
 __device__ static inline void vector_take_delta(int thread, float4 (&more)[VECTOR_QUADS], decode_place p)
 {
-    int index[2 * VECTOR_QUADS];
-    uint2 v[2 * VECTOR_QUADS];
+    int index[VECTOR_QUADS];
+    uint2 v[VECTOR_QUADS];
 #pragma unroll
-    for (int i = 0; i < 2 * VECTOR_QUADS; i++) index[i] = decode_memory().args.places.delta + 4 * vector_near(thread, i / 2) + 2 * (i % 2);
+    for (int i = 0; i < VECTOR_QUADS; i++) index[i] = decode_memory().args.places.delta + 2 * vector_near(thread, i);
     words_gather_pairs(p, index, v);
 #pragma unroll
-    for (int i = 0; i < VECTOR_QUADS; i++)
-        more[i] = make_float4(__uint_as_float(v[2 * i].x), __uint_as_float(v[2 * i].y), __uint_as_float(v[2 * i + 1].x), __uint_as_float(v[2 * i + 1].y));
+    for (int i = 0; i < VECTOR_QUADS; i++) {
+        float2 low = words_unpack(v[i].x), high = words_unpack(v[i].y);
+        more[i] = make_float4(low.x, low.y, high.x, high.y);
+    }
 }
 
 /* The weighted sum of what the chosen experts gave. */
@@ -64,7 +57,7 @@ __device__ static inline void vector_take_experts(int thread, float4 (&more)[VEC
         float4 sum = make_float4(0, 0, 0, 0);
 #pragma unroll
         for (int k = 0; k < MAX_TOP_K; k++) {
-            float2 low = vector_unpack(v[i * MAX_TOP_K + k].x), high = vector_unpack(v[i * MAX_TOP_K + k].y);
+            float2 low = words_unpack(v[i * MAX_TOP_K + k].x), high = words_unpack(v[i * MAX_TOP_K + k].y);
             float weight = s.weights[k];
             if (k >= top_k) break;
             sum = make_float4(fmaf(weight, low.x, sum.x), fmaf(weight, low.y, sum.y), fmaf(weight, high.x, sum.z), fmaf(weight, high.y, sum.w));
@@ -88,10 +81,10 @@ __device__ static inline float vector_add(int thread, vector_addend addend, floa
         int quad = vector_quad(thread, i);
         if (quad >= s.args.hidden / 4) break;
         uint2 *held = (uint2 *)s.x + quad;
-        float2 low = vector_unpack(held->x), high = vector_unpack(held->y);
+        float2 low = words_unpack(held->x), high = words_unpack(held->y);
         uint2 sum = make_uint2(vector_pack(low.x + more[i].x, low.y + more[i].y), vector_pack(high.x + more[i].z, high.y + more[i].w));
         *held = sum;
-        low = vector_unpack(sum.x), high = vector_unpack(sum.y);
+        low = words_unpack(sum.x), high = words_unpack(sum.y);
         x[i] = make_float4(low.x, low.y, high.x, high.y);
         squares += low.x * low.x + low.y * low.y + (high.x * high.x + high.y * high.y);
     }
@@ -106,12 +99,12 @@ __device__ static inline void vector_scale(int thread, const float4 (&x)[VECTOR_
     for (int i = 0; i < VECTOR_QUADS; i++) {
         int quad = vector_quad(thread, i);
         if (quad >= s.args.hidden / 4) break;
-        float2 low = vector_unpack(factors[i].x), high = vector_unpack(factors[i].y);
+        float2 low = words_unpack(factors[i].x), high = words_unpack(factors[i].y);
         uint2 normed = make_uint2(vector_pack(x[i].x * inverse * low.x, x[i].y * inverse * low.y), vector_pack(x[i].z * inverse * high.x, x[i].w * inverse * high.y));
         ((uint32_t *)s.normed)[dense_place(2 * quad)] = normed.x;
         ((uint32_t *)s.normed)[dense_place(2 * quad + 1)] = normed.y;
-        low = vector_unpack(normed.x), high = vector_unpack(normed.y);
-        ((uint2 *)s.halves)[quad] = make_uint2(vector_pack_half(low.x, low.y), vector_pack_half(high.x, high.y));
+        low = words_unpack(normed.x), high = words_unpack(normed.y);
+        ((uint2 *)s.halves)[quad] = make_uint2(words_pack_half(low.x, low.y), words_pack_half(high.x, high.y));
     }
 }
 
@@ -164,18 +157,18 @@ DECODE_STAGE void vector_take_attn(decode_place p)
 /* Activations of this block's choice, padded to whole column tiles with zeros; synchronises after. */
 DECODE_STAGE void vector_take_activations(decode_place p)
 {
-    enum { PAIRS = (MAX_HIDDEN / 2 + WORKER_THREADS - 1) / WORKER_THREADS };
+    enum { PAIRS = (MAX_HIDDEN / 4 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of words, which hold two numbers each */
     decode_shared &s = decode_memory();
-    int thread = decode_thread(), pairs = s.args.intermediate / 2, padded = (s.args.intermediate + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS / 2;
+    int thread = decode_thread(), pairs = s.args.intermediate / 4, padded = (s.args.intermediate + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS / 4;
     int index[PAIRS];
     uint2 v[PAIRS];
 #pragma unroll
-    for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.activations + s.choice * s.args.intermediate + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
+    for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.activations + s.choice * s.args.intermediate / 2 + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
     words_gather_pairs(p, index, v);
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
         int pair = thread + i * WORKER_THREADS;
-        if (pair < padded) ((uint32_t *)s.product.activations)[pair] = pair < pairs ? vector_pack_half(__uint_as_float(v[i].x), __uint_as_float(v[i].y)) : 0;
+        if (pair < padded) ((uint2 *)s.product.activations)[pair] = pair < pairs ? v[i] : make_uint2(0, 0);
     }
     decode_sync_workers();
 }

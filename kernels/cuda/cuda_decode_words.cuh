@@ -39,6 +39,17 @@ __device__ static inline void words_await(decode_place p, int index)
     __syncwarp();
 }
 
+/* A pair in BF16. */
+__device__ static inline float2 words_unpack(uint32_t pair) { return make_float2(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)); }
+
+/* A pair in FP16 for a word; what is too large becomes the largest there is. */
+__device__ static inline uint32_t words_pack_half(float low, float high)
+{
+    uint32_t both;
+    asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    return both;
+}
+
 /* N words; a thread that has fewer to read names some twice. */
 template <int N> __device__ static inline void words_gather(decode_place p, const int (&index)[N], uint32_t (&out)[N])
 {

@@ -71,8 +71,8 @@ __device__ static inline void mxfp4_fragment_half(uint32_t word, uint32_t a[4])
     const uint32_t number = 0x0e000e00u, sign = 0x80008000u;
     a[0] = word & (number | sign);
     a[1] = (word << 3) & (number | sign);
-    a[2] = ((word << 6) & number) | ((word << 1) & sign);
-    a[3] = ((word << 9) & number) | ((word << 2) & sign);
+    a[2] = (word & 0x40384038u) * (64 + 2) & (number | sign); /* number and sign by two shifts in one product; what else comes of it stays clear of them */
+    a[3] = (word & 0x20072007u) * (512 + 4) & (number | sign);
 }
 
 /* Byte `index` of a word of scales as a factor: 2^(scale - 127). */

@@ -26,7 +26,10 @@ __device__ static inline void ring_barrier_begin(uint64_t *barrier, int arrivals
 }
 __device__ static inline void ring_barriers_ready(void) { RING_ASM("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
-__device__ static inline void ring_arrive(uint64_t *barrier) { RING_ASM("mbarrier.arrive.shared.b64 _, [%0];" ::"r"(ring_address(barrier)) : "memory"); }
+__device__ static inline void ring_arrive(uint64_t *barrier, int times = 1)
+{
+    RING_ASM("mbarrier.arrive.shared.b64 _, [%0], %1;" ::"r"(ring_address(barrier)), "r"(times) : "memory");
+}
 
 /* Arrives, and makes the phase wait for so many bytes of copies. */
 __device__ static inline void ring_expect(uint64_t *barrier, uint32_t bytes)

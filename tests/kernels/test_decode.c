@@ -253,12 +253,12 @@ static const int positions[STEPS] = {0, 1, 40, 300, 1023, 4095};
 static void odd_sizes(void **state)
 {
     ops_shape shape = suite_shape();
-    shape.hidden = 192;
+    shape.hidden = 448;
     shape.q_heads = 6;
     shape.kv_heads = 3;
     shape.n_experts = 12;
     shape.top_k = 3;
-    shape.intermediate = 96;
+    shape.intermediate = 352;
     shape.vocab = 1031;
     shape.sliding_window = 37;
     check(*state, shape, positions, 1, compare);
