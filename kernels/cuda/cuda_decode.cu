@@ -15,9 +15,8 @@
  *   producer warp     walks through the same stages, ahead of everybody, and fills the ring with the weights of this block's shares, and its keys and values,
  *     | full[], empty[]   by bulk copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory; two of them on their way at a time.
  *     |                   They do not depend on activations; only the experts' weights wait until the router has spoken (routed).
- *   2 teams of 9       consumer warps take slots by turns, a warp a part of the columns, in attention 16 keys; what they come to for a row meets in shared
- *     |                 memory (cuda_decode_sums.cuh).
- *                     Between the products they gather vectors, and meet at decode_sync_workers().
+ *   18 consumer warps two teams of nine, which take a product's slots by turns, a warp a part of the columns; in attention a warp has 16 keys. What they come to for
+ *                     a row meets in shared memory (cuda_decode_sums.cuh). Between the products they gather vectors, and meet at decode_sync_workers().
  *
  * Shared memory: the ring; x; normed for both number formats, or the result of attention; and one region for attention's partial sums, or those of a
  * product and the activations. Results are rounded where the stages of ops.h round them. */

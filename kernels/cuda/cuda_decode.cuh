@@ -167,6 +167,7 @@ struct decode_cursor {
     int slot, turn;
 };
 
+/* Past so many units, which this warp need not have read. */
 __device__ static inline void decode_skip(decode_cursor &c, int units)
 {
     int at = c.slot + units, turns = at / SLOTS;
@@ -181,8 +182,9 @@ __device__ static inline uint8_t *decode_await(const decode_cursor &c)
     return s.ring[c.slot];
 }
 
-/* When all lanes have read the slot: on to the next one of this warp, `step` units further: 1 if all warps read every slot, TEAMS if those of a team do. No parity
- * misleads a warp that skips others' slots: a unit is asked for when the one IN_FLIGHT before is there, so with what a warp has read all is there that lies as far back. */
+/* When all lanes have read the slot: on to the next one of this warp, `step` units further: 1 if all warps read every slot, TEAMS if those of a team do, whose arrivals
+ * then count for as many warps each. No parity misleads a warp that skips others' slots: a unit is asked for when the one IN_FLIGHT before is there, so when a unit has
+ * come, so have all that lie as far back; and between products all warps meet. */
 __device__ static inline void decode_release(decode_cursor &c, int lane, int step)
 {
     __syncwarp();

@@ -1,4 +1,4 @@
-/* Expert products of the decode kernel: a slot is a row tile, a warp's part of it a few half column tiles, the 32 columns that share scales. */
+/* Expert products of the decode kernel: a slot is a row tile, a warp's part of it a few column tiles, each of two halves of 32 columns, which share scales. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_EXPERTS_CUH
 #define KERNELS_CUDA_CUDA_DECODE_EXPERTS_CUH
 
@@ -66,7 +66,7 @@ __device__ static inline void experts_add(const experts_lane &e, const uint8_t *
     }
 }
 
-/* Of all the block's rows, two neighbours each: an activation, or two elements of what the expert gives. A thread a row. */
+/* Of all the block's rows, a thread each; words hold two activations, of four rows, or two elements of what the expert gives. */
 __device__ static inline void experts_finish(int thread, int n, int first, float bias, expert_product product, decode_place p)
 {
     const decode_args &a = decode_memory().args;
