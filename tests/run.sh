@@ -129,11 +129,11 @@ run_python() {
         what=tests/e2e/test_hostile.py
     fi
     # One call each: two folders have a conftest.
-    if [ "$preset" = release ]; then build/venv/bin/python -m pytest tests/grammar -q -rs -p no:cacheprovider || code=1; fi
+    if [ "$preset" = release ]; then build/venv/bin/python -m pytest tests/grammar -q -rfEs -p no:cacheprovider || code=1; fi
     # shellcheck disable=SC2086
-    build/venv/bin/python -m pytest $server -n 2 --dist loadfile -q -rs --durations=8 -p no:cacheprovider || code=1
+    build/venv/bin/python -m pytest $server -n 2 --dist loadfile -q -rfEs --durations=8 -p no:cacheprovider || code=1
     # shellcheck disable=SC2086
-    build/venv/bin/python -m pytest $what -q -rs --durations=8 -p no:cacheprovider || code=1
+    build/venv/bin/python -m pytest $what -q -rfEs --durations=8 -p no:cacheprovider || code=1
     return $code
 }
 
@@ -204,7 +204,7 @@ fi
 if $python; then
     test_python asan
     if [ $long -eq 1 ] && [ -x build/release/launch/gptoss-tp ] && step venv-litellm make_venv_litellm; then
-        GPTOSS_BUILD_DIR=$PWD/build/release step litellm build/venv-litellm/bin/python -m pytest tests/e2e/test_litellm.py -q -rs -p no:cacheprovider
+        GPTOSS_BUILD_DIR=$PWD/build/release step litellm build/venv-litellm/bin/python -m pytest tests/e2e/test_litellm.py -q -rfEs -p no:cacheprovider
         note litellm "$(tail -n 1 "$LOGS/litellm.log")"
     fi
     if [ -x build/release/launch/gptoss-tp ]; then
@@ -222,7 +222,7 @@ if [ $gpu -eq 1 ]; then
             step "gpu-goldens-$ranks" mpirun --oversubscribe -np $ranks build/release/tests/model/test_goldens cuda
             step "gpu-gentle-$ranks" mpirun --oversubscribe -np $ranks build/release/tests/model/test_gentle cuda
         done
-        GPTOSS_BACKEND=cuda GPTOSS_BUILD_DIR=$PWD/build/release step gpu-clients build/venv/bin/python -m pytest -q -rs -p no:cacheprovider \
+        GPTOSS_BACKEND=cuda GPTOSS_BUILD_DIR=$PWD/build/release step gpu-clients build/venv/bin/python -m pytest -q -rfEs -p no:cacheprovider \
             tests/e2e/test_gpu.py tests/e2e/test_job.py tests/e2e/test_hostile.py tests/e2e/test_openai_client.py tests/e2e/test_meaning.py \
             tests/e2e/test_goldens.py tests/e2e/test_constrained.py tests/e2e/test_gpu_long.py
         for program in build/release/tests/kernels/test_kernels_*; do
