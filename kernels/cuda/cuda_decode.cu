@@ -1,194 +1,12 @@
-/* A decode step of one row, from the embedding to the logits, in one kernel: one block per SM, all of them running at once until the step is done.
- *
- * The stages of a layer, and what crosses between blocks (as words, cuda_decode_words.cuh: no barrier anywhere, a reader waits for what it reads):
- *
- *   x, normed   every block adds up the residual stream and norms it, all of it, for itself
- *   qkv         each block its share of the rows          -> qkv
- *   attention   a kv head and a share of the keys a block -> [partial ->] attn
- *   out         a share of the rows                       -> delta;  every block: x, normed again
- *   router      a row a block                             -> logits; every block chooses the experts itself
- *   gate_up     a share of the row tiles of the chosen    -> activations
- *   down        likewise                                  -> returned; the next layer's start adds them up
- *
- * and after the last layer the LM head, a share of the rows each. Weights are read by
- *
- *   producer warp     walks through the same stages, ahead of everybody, and fills the ring with the weights of this block's shares, and its keys and values,
- *     | full[], empty[]   by bulk copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory; two of them on their way at a time.
- *     |                   They do not depend on activations; only the experts' weights wait until the router has spoken (routed).
- *   18 consumer warps two teams of nine, which take a product's slots by turns, a warp a part of the columns; in attention a warp has 16 keys. What they come to for
- *                     a row meets in shared memory (cuda_decode_sums.cuh). Between the products they gather vectors, and meet at decode_sync_workers().
- *
- * Shared memory: the ring; x; normed for both number formats, or the result of attention; and one region for attention's partial sums, or those of a
- * product and the activations. Results are rounded where the stages of ops.h round them. */
-#include "kernels/cuda/cuda_decode_attention.cuh"
-#include "kernels/cuda/cuda_decode_dense.cuh"
-#include "kernels/cuda/cuda_decode_experts.cuh"
-#include "kernels/cuda/cuda_decode_vectors.cuh"
+/* The host's side of the decode kernel: which models and steps it serves, and what it is told. */
+#include "kernels/cuda/cuda_decode_args.cuh"
+
+enum { VARIANTS = 2 };
 
 struct cuda_decode_state {
     decode_args args; /* without what the batch decides */
+    decode_variant variants[VARIANTS]; /* for one sequence, and for few */
 };
-
-__device__ static inline int qkv_rows(const decode_args &a) { return (a.q_heads + 2 * a.kv_heads) * HEAD_DIM; }
-
-__device__ static void produce(void)
-{
-    const decode_shared &s = decode_memory();
-    const decode_args &a = s.args;
-    uint64_t once = ring_read_once();
-    int units = 0;
-    for (int l = 0; l <= a.n_layers; l++) {
-        const decode_layer &layer = s.layers[l % 2];
-        bool last = l == a.n_layers;
-        dense_produce(units, last ? a.head : layer.qkv, s.shares[last ? SHARE_HEAD : SHARE_QKV], a.hidden, once);
-        if (last) break;
-        attention_produce(units, l, once);
-        dense_produce(units, layer.o, s.shares[SHARE_OUT], a.q_heads * HEAD_DIM, once);
-        dense_produce(units, layer.router, s.shares[SHARE_ROUTER], a.hidden, once);
-        ring_wait((uint64_t *)&s.routed, l);
-        experts_produce(units, layer.gate_up, s.shares[SHARE_GATE_UP], once);
-        experts_produce(units, layer.down, s.shares[SHARE_DOWN], once);
-    }
-}
-
-__device__ static inline void load_layer(int l)
-{
-    static_assert(sizeof(decode_layer) % sizeof(uint64_t) == 0, "copied by words");
-    decode_shared &s = decode_memory();
-    if (l < s.args.n_layers && threadIdx.x < sizeof(decode_layer) / sizeof(uint64_t))
-        ((uint64_t *)&s.layers[l % 2])[threadIdx.x] = ((const uint64_t *)(s.args.layers + l))[threadIdx.x];
-}
-
-__device__ static inline void prefetch_line(const void *address) { asm volatile("prefetch.global.L2 [%0];" ::"l"(address)); }
-
-/* Brings the small things that layer l will read into the L2 cache: from memory they would come too late. A line each, or this block's part of one. */
-DECODE_STAGE void prefetch_layer(int l)
-{
-    enum { LINE = 64 }; /* elements */
-    const decode_shared &s = decode_memory();
-    const decode_layer &layer = s.layers[l % 2];
-    if (l >= s.args.n_layers) return;
-    int thread = decode_thread(), line = (int)blockIdx.x * LINE;
-    if (thread == 0) prefetch_line(layer.qkv_bias + s.shares[SHARE_QKV].begin);
-    if (thread == 1) prefetch_line(layer.qkv_bias + s.shares[SHARE_QKV].end - 1);
-    if (thread == 2 && layer.o_bias) prefetch_line(layer.o_bias + s.shares[SHARE_OUT].begin);
-    if (thread == 3) prefetch_line(layer.router_bias + s.shares[SHARE_ROUTER].begin);
-    if (thread == 4) prefetch_line(layer.sinks);
-    if (thread == 5 && line < s.args.hidden) prefetch_line(layer.attn_norm + line);
-    if (thread == 6 && line < s.args.hidden) prefetch_line(layer.mlp_norm + line);
-}
-
-/* What a block does in a layer, in this order; the step ends with the first two after the last layer. */
-enum decode_stage {
-    STAGE_NORM_ATTENTION,
-    STAGE_QKV,
-    STAGE_ATTENTION,
-    STAGE_TAKE_ATTN,
-    STAGE_OUT,
-    STAGE_NORM_EXPERTS,
-    STAGE_ROUTER,
-    STAGE_CHOOSE,
-    STAGE_GATE_UP,
-    STAGE_TAKE_ACTIVATIONS,
-    STAGE_DOWN,
-    STAGES
-};
-
-DECODE_STAGE void norm_stage(int l, decode_stage stage)
-{
-    decode_shared &s = decode_memory();
-    bool experts = stage == STAGE_NORM_EXPERTS, last = l == s.args.n_layers;
-    vector_norm(experts ? s.layers[l % 2].mlp_norm : last ? s.args.final_norm : s.layers[l % 2].attn_norm,
-                experts ? VECTOR_DELTA : l > 0 ? VECTOR_EXPERTS : VECTOR_NOTHING, decode_place_of(experts ? l : l - 1));
-    if (!experts) load_layer(l + 1); /* nobody needs the one before any more */
-}
-
-DECODE_STAGE void dense_stage(decode_cursor &c, int l, decode_stage stage)
-{
-    decode_shared &s = decode_memory();
-    const decode_layer &layer = s.layers[l % 2];
-    bool head = l == s.args.n_layers, qkv = stage == STAGE_QKV, out = stage == STAGE_OUT;
-    decode_shares share = head ? SHARE_HEAD : qkv ? SHARE_QKV : out ? SHARE_OUT : SHARE_ROUTER;
-    const bf16 *bias = head ? NULL : qkv ? layer.qkv_bias : out ? layer.o_bias : layer.router_bias;
-    int place = qkv ? s.args.places.qkv : out ? s.args.places.delta : s.args.places.logits;
-    dense_product(c, bias, share, out ? s.args.q_heads * HEAD_DIM : s.args.hidden, head ? DENSE_LOGITS : qkv || out ? DENSE_PAIRS : DENSE_WORDS, place, decode_place_of(l));
-}
-
-/* One loop over one switch, so that the code of each kind of stage is there once. */
-__device__ static inline void work(void)
-{
-    decode_shared &s = decode_memory();
-    decode_cursor c = {0, 0};
-    vector_embed(s.args.token_ids[0] >= 0 ? s.args.token_ids[0] : s.args.slot_last[s.args.slots[0]]);
-#pragma unroll 1
-    for (int step = 0; step <= s.args.n_layers * STAGES + STAGE_QKV; step++) {
-        int l = step / STAGES;
-        decode_stage stage = (decode_stage)(step - l * STAGES);
-        switch (stage) {
-        case STAGE_NORM_ATTENTION:
-        case STAGE_NORM_EXPERTS: norm_stage(l, stage); break;
-        case STAGE_QKV:
-        case STAGE_OUT:
-        case STAGE_ROUTER: dense_stage(c, l, stage); break;
-        case STAGE_ATTENTION: attention_stage(c, l); break;
-        case STAGE_TAKE_ATTN: vector_take_attn(decode_place_of(l)); break;
-        case STAGE_CHOOSE:
-            vector_choose(decode_place_of(l));
-            prefetch_layer(l + 1);
-            break;
-        case STAGE_GATE_UP:
-        case STAGE_DOWN: experts_stage(c, l, stage == STAGE_GATE_UP ? EXPERT_GATE_UP : EXPERT_DOWN, decode_place_of(l)); break;
-        default: vector_take_activations(decode_place_of(l));
-        }
-    }
-}
-
-/* What is the same in every layer; by one thread, once there is the first layer's description. */
-__device__ static void prepare(void)
-{
-    decode_shared &s = decode_memory();
-    const decode_args &a = s.args;
-    unsigned each = gridDim.x / (unsigned)a.top_k; /* blocks of a choice, so that a block has one only; if some are left, they have none */
-    const int totals[SHARES] = {qkv_rows(a), a.hidden, a.n_experts, s.layers[0].gate_up.row_tiles, s.layers[0].down.row_tiles, a.vocab};
-    s.choice = min((int)(blockIdx.x / each), a.top_k - 1);
-    for (int i = 0; i < SHARES; i++) {
-        bool experts = i == SHARE_GATE_UP || i == SHARE_DOWN;
-        int of = i == SHARE_QKV || i == SHARE_OUT ? 2 : 1; /* rows that go as pairs */
-        decode_range range = experts ? decode_share(totals[i], blockIdx.x % each, each) : decode_share(totals[i] / of, blockIdx.x, gridDim.x);
-        range = {range.begin * of, range.end * of};
-        if (experts && blockIdx.x >= each * (unsigned)a.top_k) range.end = range.begin;
-        if (experts) range = {range.begin + s.choice * totals[i], range.end + s.choice * totals[i]};
-        s.shares[i] = range;
-    }
-    s.epoch = (uint32_t)*a.serial * (uint32_t)(a.n_layers + 1) + 1;
-}
-
-__global__ void __launch_bounds__(DECODE_THREADS, 1) decode_kernel(const __grid_constant__ decode_args a)
-{
-    decode_shared &s = decode_memory();
-    if (threadIdx.x == 0) {
-        for (int i = 0; i < SLOTS; i++) {
-            ring_barrier_begin(&s.full[i], 1);
-            ring_barrier_begin(&s.empty[i], CONSUMERS);
-        }
-        ring_barrier_begin(&s.routed, 1);
-        ring_barriers_ready();
-        s.args = a;
-        s.context = a.contexts[0];
-    }
-    __syncthreads();
-    load_layer(0);
-    attention_prepare();
-    __syncthreads();
-    if (threadIdx.x == 0) prepare();
-    __syncthreads();
-    if (threadIdx.x < WORKER_THREADS)
-        work();
-    else
-        produce();
-}
-
-/* ---- the host's side ---------------------------------------------------------------------------------------------- */
 
 static bool serves(const ops_context *c, const ops_stack *stack)
 {
@@ -197,12 +15,12 @@ static bool serves(const ops_context *c, const ops_stack *stack)
     int group = s->q_heads / s->kv_heads;
     bool whole = s->logit_shards == 1 && s->expert_count == s->n_experts && up->rows == 2 * (int64_t)s->intermediate && stack->head.rows == s->vocab;
     bool fits = s->head_dim == HEAD_DIM && group <= MAX_GROUP && s->hidden <= MAX_HIDDEN && s->hidden % MXFP4_TILE_COLS == 0 && s->intermediate <= MAX_HIDDEN &&
-                s->intermediate % MXFP4_TILE_ROWS == 0 && s->q_heads * HEAD_DIM <= MAX_ATTN && s->top_k <= MAX_TOP_K && s->n_experts <= MAX_ROUTED;
+                s->intermediate % MXFP4_TILE_ROWS == 0 && s->q_heads * HEAD_DIM <= MAX_ATTN && s->q_heads >= CUT_TILES && s->top_k <= MAX_TOP_K && s->n_experts <= MAX_ROUTED;
     int64_t units = up->rows / MXFP4_TILE_ROWS / (c->sm_count / s->top_k) + 1;
     bool busy = s->hidden >= 2 * c->sm_count && s->kv_heads <= c->sm_count; /* every block has a part of `out`, which keeps its producer within a layer of its workers */
     fits = fits && s->block_tokens % GROUP_KEYS == 0 && s->hidden > (CUT_TILES - 1) * MXFP4_TILE_COLS && s->intermediate > (CUT_TILES - 1) * MXFP4_TILE_COLS;
     bool few = (s->q_heads + 2 * s->kv_heads) * HEAD_DIM / c->sm_count + 2 < MAX_SUMS && units * MXFP4_TILE_ROWS <= MAX_SUMS;
-    return c->major >= 9 && whole && fits && few && busy && down->rows == s->hidden && sizeof(decode_shared) <= c->shared_max;
+    return c->major >= 9 && whole && fits && few && busy && down->rows == s->hidden;
 }
 
 static decode_layer describe(const ops_layer *l)
@@ -268,19 +86,29 @@ static status describe_caches(ops_context *c, const ops_stack *stack, const CUte
     return STATUS_OK;
 }
 
+/* Whether blocks of it can run, one on each SM. */
+static bool fits(ops_context *c, const decode_variant *v)
+{
+    int blocks = 0;
+    if (v->shared_bytes > c->shared_max) return false;
+    cuda_check(c, cudaFuncSetAttribute(v->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)v->shared_bytes), "the decode kernel");
+    cuda_check(c, cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, v->kernel, DECODE_THREADS, v->shared_bytes), "the decode kernel");
+    return blocks > 0;
+}
+
 status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, status_detail *detail)
 {
     const ops_shape *s = &c->shape;
-    int blocks = 0;
     *max_rows = 0;
     if (stack->n_layers == 0 || !serves(c, stack)) return STATUS_OK;
     cuda_check(c, cudaSetDevice(c->device), "the decode kernel");
-    cuda_check(c, cudaFuncSetAttribute(decode_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)sizeof(decode_shared)), "the decode kernel");
-    cuda_check(c, cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, decode_kernel, DECODE_THREADS, sizeof(decode_shared)), "the decode kernel");
-    STATUS_TRY(cuda_report(c, detail));
-    if (blocks < 1) return STATUS_OK;
-
     STATUS_TRY(cuda_host_allocate(c, sizeof *c->decode, (void **)&c->decode, detail));
+    c->decode->variants[0] = cuda_decode_one();
+    c->decode->variants[1] = cuda_decode_few();
+    for (int i = 0; i < VARIANTS; i++)
+        if (!fits(c, &c->decode->variants[i])) return STATUS_OK;
+    STATUS_TRY(cuda_report(c, detail));
+
     decode_args *a = &c->decode->args;
     size_t bytes = (size_t)stack->n_layers * sizeof(decode_layer);
     decode_layer *layers;
@@ -289,7 +117,7 @@ status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, s
     STATUS_TRY(describe_caches(c, stack, &a->maps, detail));
     if (!a->maps) return STATUS_OK; /* stage by stage, then */
     a->places = lay_out(s);
-    size_t words = 2 * (size_t)a->places.size * sizeof(decode_word);
+    size_t words = 2 * MAX_SEQUENCES * (size_t)a->places.size * sizeof(decode_word);
     STATUS_TRY(cuda_allocate(c, bytes, (void **)&a->layers, detail));
     STATUS_TRY(cuda_allocate(c, words, (void **)&a->words, detail));
     cuda_check(c, cudaMemcpyAsync((void *)a->layers, layers, bytes, cudaMemcpyHostToDevice, c->stream), "the decode kernel");
@@ -311,12 +139,11 @@ status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, s
     a->intermediate = s->intermediate;
     a->vocab = s->vocab;
     a->block_tokens = s->block_tokens;
-    a->max_splits = c->sm_count / s->kv_heads < MAX_SPLITS ? c->sm_count / s->kv_heads : MAX_SPLITS;
     a->eps = s->rms_eps;
     a->scale = 1.0f / sqrtf((float)HEAD_DIM);
     a->alpha = s->swiglu_alpha;
     a->limit = s->swiglu_limit;
-    *max_rows = 1;
+    *max_rows = MAX_SEQUENCES < c->sm_count / s->kv_heads ? MAX_SEQUENCES : 1;
     return cuda_report(c, detail);
 }
 
@@ -324,6 +151,11 @@ void cuda_decode(ops_context *c, float *logits)
 {
     decode_args a = c->decode->args;
     const cuda_batch *b = &c->batch;
+    const decode_variant *variant = &c->decode->variants[b->n_tokens > 1];
+    int splits = c->sm_count / c->shape.kv_heads / b->n_tokens;
+    a.max_splits = splits < MAX_SPLITS ? splits : MAX_SPLITS;
+    a.sequences = b->n_tokens;
+    a.table_stride = b->table_stride;
     a.token_ids = b->token_ids;
     a.slots = b->slots;
     a.contexts = b->contexts;
@@ -335,9 +167,9 @@ void cuda_decode(ops_context *c, float *logits)
     cudaLaunchConfig_t config = {};
     config.gridDim = dim3((unsigned)c->sm_count);
     config.blockDim = dim3(DECODE_THREADS);
-    config.dynamicSmemBytes = sizeof(decode_shared);
+    config.dynamicSmemBytes = variant->shared_bytes;
     config.stream = c->stream;
     config.attrs = &together;
     config.numAttrs = 1;
-    cuda_check(c, cudaLaunchKernelEx(&config, decode_kernel, a), "the decode kernel");
+    cuda_check(c, cudaLaunchKernelEx(&config, variant->kernel, a), "the decode kernel");
 }

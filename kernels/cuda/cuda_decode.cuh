@@ -1,79 +1,73 @@
-/* A decode step of one row in one kernel that stays: internal to cuda_decode*.cu*. Read cuda_decode.cu first. */
+/* A decode step of few rows in one kernel that stays: what its stages share. Internal to cuda_decode*. Read cuda_decode_kernel.cuh first. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_CUH
 #define KERNELS_CUDA_CUDA_DECODE_CUH
 
-#include "kernels/cuda/cuda_mxfp4.cuh"
-#include "kernels/cuda/cuda_ring.cuh"
+#include "kernels/cuda/cuda_decode_args.cuh"
 
-/* Warps of a block: consumers, which are all its workers, and one that produces. In products the consumers are teams, which take the slots by turns: while one waits for
- * its slot, or begins or ends with it, the other one has work. A warp of a team has the same part of the columns of every slot, CUT_TILES column tiles of an expert. */
-enum { TEAMS = 2, TEAM_WARPS = 9, CUT_TILES = 5, CONSUMERS = TEAMS * TEAM_WARPS, WORKER_THREADS = 32 * CONSUMERS, DECODE_THREADS = WORKER_THREADS + 32 };
-/* Rows whose sums a block keeps. */
-enum { MAX_SUMS = 384 };
-/* Of what the kernel serves. */
-enum { HEAD_DIM = 64, MAX_GROUP = 8, MAX_HIDDEN = TEAM_WARPS * CUT_TILES * MXFP4_TILE_COLS, MAX_ATTN = 4096, MAX_TOP_K = 4, MAX_ROUTED = 128, MAX_SPLITS = 16 };
-/* The ring. A slot holds a unit: an expert's row tile, a few rows of a BF16 matrix, or keys and values. */
-enum { SLOTS = 7, SLOT_BYTES = 24576 };
-/* Slots of a block that may be on their way at once: what the memory needs to be busy, and no more. Everything else that a block reads, its instructions
- * included, queues up behind them. */
-enum { IN_FLIGHT = 2 };
-/* Keys that a warp takes at a time, and how many warps do; keys worth a block of their own; groups whose places are looked up once a step. */
-enum { GROUP_KEYS = 16, ATTENTION_WARPS = 16, SHARE_KEYS = 128, KNOWN_GROUPS = 16, Q_STRIDE = HEAD_DIM + 8 };
-
-typedef struct decode_layer {
-    const bf16 *attn_norm, *qkv, *qkv_bias, *sinks, *o, *o_bias, *mlp_norm, *router, *router_bias; /* o_bias may be NULL */
-    mxfp4_stack gate_up, down;
-    bf16 *k_cache, *v_cache;
-    int64_t kind; /* OPS_FULL or OPS_SLIDING */
-} decode_layer;
-
-/* A number on its way between blocks, or a pair of 16 bits each: 32 bits and the epoch that wrote them, stored and loaded as one. */
-typedef uint2 decode_word;
-
-/* Where each kind of number lies, in words; a layer uses one of two such sets, by turns. */
-typedef struct decode_places {
-    int qkv, partial, attn, delta, logits, activations, returned, size;
-} decode_places;
-
-typedef struct decode_args {
-    const decode_layer *layers;
-    const CUtensorMap *maps; /* [n_layers, 2] of keys and of values: boxes of GROUP_KEYS tokens of a head */
-    const bf16 *embedding, *final_norm, *head;
-    decode_word *words;  /* [2, places.size] */
-    decode_places places;
-    const int32_t *serial; /* of the step: no two steps in flight or in sequence have the same */
-    const int32_t *token_ids, *slots, *slot_last, *contexts, *tables[OPS_KV_KINDS];
-    const float *cosine, *sine;
-    float *logits; /* [vocab] */
-    int windows[OPS_KV_KINDS]; /* keys visible, 0: all */
-    int n_layers, hidden, q_heads, kv_heads, group, n_experts, top_k, intermediate, vocab, block_tokens, max_splits;
-    float eps, scale, alpha, limit;
-} decode_args;
+/* Whoever includes this says for how many sequences, as DECODE_SEQUENCES: a step of one is the most frequent, and it has the shared memory for more slots. */
+enum { SEQUENCES = DECODE_SEQUENCES, SLOTS = SEQUENCES == 1 ? 7 : 5 };
 
 /* A block's share of so many things. */
 struct decode_range {
     int begin, end;
 };
 
-/* A block's part of attention: keys [from, to) of one kv head, those from `visible` on; the last one is this step's own token in the last split. Of `from` on
+/* A block's part of attention: keys [from, to) of one kv head of a sequence, which has `context` keys with this step's, those from `visible` on; the last one is this step's own token in the last split. Of `from` on
  * 16 keys lie side by side in the cache. */
 struct attention_part {
-    int kv_head, split, splits, from, to, visible;
+    int sequence, context, kv_head, split, splits, from, to, visible;
     const int32_t *table;
 };
 
-/* What is shared out. */
-enum decode_shares { SHARE_QKV, SHARE_OUT, SHARE_ROUTER, SHARE_GATE_UP, SHARE_DOWN, SHARE_HEAD, SHARES };
+/* The expert that a block works for in a layer, as its neighbours do. */
+struct decode_expert {
+    int id, users, column_bits;                 /* sequences that chose it: at most 1 << column_bits */
+    int sequence[SEQUENCES], choice[SEQUENCES]; /* of each user; one sequence: `choice` is the same in every layer, and the id is ids[0][choice] */
+};
+
+/* What follows is worked out once a step: 18 warps that each work out where their part lies, at the start of every product, cost a third of a microsecond. */
+
+/* BF16 products. */
+enum dense_kind { DENSE_QKV, DENSE_OUT, DENSE_ROUTER, DENSE_HEAD, DENSE_KINDS };
+/* Where a product's rows go: words from `place` on, two to a word in BF16 or as they are, or the logits. */
+enum dense_target { DENSE_PAIRS, DENSE_WORDS, DENSE_LOGITS };
+
+struct alignas(16) dense_plan {
+    decode_range rows;          /* the block's */
+    int row_bytes, at_once;     /* rows that share a slot */
+    int stride;                 /* bytes between the vectors of two sequences */
+    int place, bias;            /* bias: where its address is in decode_layer, in bytes */
+    dense_target target;
+};
+
+/* A warp's chunks of a vector, DENSE_FEW of them, or DENSE_CHUNKS: where the first is, in bytes, which way its lanes of the second half turn, and which are its own. */
+struct alignas(16) dense_part {
+    int offset, turn;
+    unsigned live;
+    int many;
+};
+
+/* A warp's column tiles of an expert product: where they begin in a slot, their scales as well, and in the vector, in bytes, and which are its own. */
+struct alignas(16) expert_part {
+    int codes, scales, x;
+    unsigned live;
+};
+
+/* Where a layer's words are, those of the first sequence, and how to know them. */
+struct alignas(16) decode_place {
+    decode_word *words;
+    uint32_t epoch;
+};
 
 struct decode_shared {
     uint8_t ring[SLOTS][SLOT_BYTES];
-    bf16 x[MAX_HIDDEN]; /* residual stream */
+    bf16 x[SEQUENCES][MAX_HIDDEN]; /* residual stream */
     union {
         struct {
-            bf16 normed[MAX_HIDDEN];
-            __half halves[MAX_HIDDEN]; /* the same for experts */
+            bf16 normed[SEQUENCES][MAX_HIDDEN];
+            __half halves[SEQUENCES][MAX_HIDDEN]; /* the same for experts */
         };
-        bf16 attn[MAX_ATTN];
+        bf16 attn[SEQUENCES][MAX_ATTN];
     };
     union {
         struct {
@@ -83,26 +77,30 @@ struct decode_shared {
         } attention;
         struct {
             float sums[TEAM_WARPS][MAX_SUMS];
-            __half activations[MAX_HIDDEN]; /* of this block's choice */
+            bf16 bias[MAX_SUMS]; /* of an expert's rows */
+            __half activations[SEQUENCES][MAX_HIDDEN]; /* of this block's expert */
         } product;
     };
     decode_args args;
     decode_layer layers[2]; /* of this layer and the next, by turns */
     uint64_t full[SLOTS], empty[SLOTS], routed;
-    alignas(16) float squares[CONSUMERS];
-    int context; /* keys of the sequence, this step's included */
-    decode_range shares[SHARES]; /* the same in every layer */
+    alignas(16) float squares[SEQUENCES][CONSUMERS + 2];
+    dense_plan dense[DENSE_KINDS];
+    dense_part dense_parts[2][TEAM_WARPS];   /* of vectors as long as the residual stream, and as attention's result */
+    expert_part expert_parts[2][TEAM_WARPS]; /* of gate_up, and of down */
+    decode_range expert_tiles[2];            /* the block's row tiles of its expert, likewise; of several sequences these are a layer's */
     uint32_t epoch;              /* of the first layer */
+    decode_place place;          /* of this layer */
     attention_part parts[OPS_KV_KINDS];
     int tokens[OPS_KV_KINDS][KNOWN_GROUPS]; /* where the first groups of each part lie in the cache, in tokens */
-    int choice; /* whose expert is this block's, and that of its neighbours */
-    int ids[MAX_TOP_K];
-    float weights[MAX_TOP_K];
+    int ids[SEQUENCES][MAX_TOP_K]; /* of the experts chosen */
+    float weights[SEQUENCES][MAX_TOP_K];
+    decode_expert expert;
 };
 
 static_assert(sizeof(decode_shared) <= 227 * 1024, "what a block of compute capability 9 may have");
 /* A warp may put q, k and v there while others still add up the sums of the product before. */
-static_assert(offsetof(decode_shared, attention.q) >= offsetof(decode_shared, product) + sizeof(decode_shared::product), "they lie behind");
+static_assert(offsetof(decode_shared, attention.q) >= offsetof(decode_shared, product.bias), "they lie behind");
 
 /* The block's. A function, so that the compiler sees that it is shared memory wherever it is used. */
 __device__ static inline decode_shared &decode_memory(void)
@@ -120,20 +118,39 @@ __device__ static inline int decode_thread(void)
 {
     int thread = (int)threadIdx.x;
     asm volatile("" : "+r"(thread));
+    __builtin_assume(thread >= 0 && thread < DECODE_THREADS);
     return thread;
 }
 
-/* Where a layer's words are, and how to know them. */
-struct decode_place {
-    decode_word *words;
-    uint32_t epoch;
-};
-
-__device__ static inline decode_place decode_place_of(int l)
+__device__ static inline decode_place decode_place_at(decode_place p, int sequence)
 {
-    const decode_shared &s = decode_memory();
-    return {s.args.words + (l & 1) * s.args.places.size, s.epoch + (uint32_t)l};
+    if (SEQUENCES > 1) p.words += sequence * decode_memory().args.places.size;
+    return p;
 }
+
+/* A lane's word of a layer's description; of none: 0. */
+__device__ static inline uint64_t decode_ask_layer(int l, int lane)
+{
+    static_assert(sizeof(decode_layer) % sizeof(uint64_t) == 0 && sizeof(decode_layer) <= 32 * sizeof(uint64_t), "a word a lane");
+    const decode_args &a = decode_memory().args;
+    return l < a.n_layers && lane < (int)(sizeof(decode_layer) / sizeof(uint64_t)) ? ((const uint64_t *)(a.layers + l))[lane] : 0;
+}
+
+__device__ static inline void decode_keep_layer(int l, int lane, uint64_t word)
+{
+    if (lane < (int)(sizeof(decode_layer) / sizeof(uint64_t))) ((uint64_t *)&decode_memory().layers[l % 2])[lane] = word;
+}
+
+/* By a warp when nobody needs the layer before any more: the description of the next one, asked for before, takes its place. */
+__device__ static inline void decode_begin_layer(int l, int lane, uint64_t next)
+{
+    decode_shared &s = decode_memory();
+    if (lane == 0) s.place = {s.args.words + (l & 1) * SEQUENCES * s.args.places.size, s.epoch + (uint32_t)l};
+    if (l + 1 < s.args.n_layers) decode_keep_layer(l + 1, lane, next);
+}
+
+/* How many there are in this step. */
+__device__ static inline int decode_sequences(void) { return SEQUENCES == 1 ? 1 : decode_memory().args.sequences; }
 
 __device__ static inline void decode_sync_workers(void) { asm volatile("bar.sync 1, %0;" ::"r"((int)WORKER_THREADS) : "memory"); }
 
@@ -164,22 +181,23 @@ __device__ static inline int decode_begin_fill(int unit, uint32_t bytes)
 
 /* The consumers' side: where a warp is in the ring. */
 struct decode_cursor {
-    int slot, turn;
+    int at; /* slot, plus SLOTS in every other turn: one register */
 };
 
 /* Past so many units, which this warp need not have read. */
 __device__ static inline void decode_skip(decode_cursor &c, int units)
 {
-    int at = c.slot + units, turns = at / SLOTS;
-    c.slot = at - turns * SLOTS;
-    c.turn ^= turns & 1;
+    c.at = (int)((unsigned)(c.at + units) % (2 * SLOTS));
 }
+
+__device__ static inline int decode_slot(const decode_cursor &c) { return c.at < SLOTS ? c.at : c.at - SLOTS; }
 
 __device__ static inline uint8_t *decode_await(const decode_cursor &c)
 {
     decode_shared &s = decode_memory();
-    ring_wait(&s.full[c.slot], c.turn);
-    return s.ring[c.slot];
+    int slot = decode_slot(c);
+    ring_wait(&s.full[slot], c.at >= SLOTS);
+    return s.ring[slot];
 }
 
 /* When all lanes have read the slot: on to the next one of this warp, `step` units further: 1 if all warps read every slot, TEAMS if those of a team do, whose arrivals
@@ -188,9 +206,9 @@ __device__ static inline uint8_t *decode_await(const decode_cursor &c)
 __device__ static inline void decode_release(decode_cursor &c, int lane, int step)
 {
     __syncwarp();
-    if (lane == 0) ring_arrive(&decode_memory().empty[c.slot], step);
-    c.slot += step;
-    if (c.slot >= SLOTS) c.slot -= SLOTS, c.turn ^= 1;
+    if (lane == 0) ring_arrive(&decode_memory().empty[decode_slot(c)], step);
+    c.at += step;
+    if (c.at >= 2 * SLOTS) c.at -= 2 * SLOTS;
 }
 static_assert((int)TEAMS + (int)IN_FLIGHT <= (int)SLOTS, "else a warp's next slot may be two turns ahead of what it knows");
 

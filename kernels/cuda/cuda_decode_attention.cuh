@@ -1,4 +1,4 @@
-/* Attention of the decode kernel: one token over the paged cache. A block has a kv head's group of query heads and a share of the keys, which come through the
+/* Attention of the decode kernel: a token of each sequence over the paged cache. A block has a sequence's and kv head's group of query heads and a share of the keys, which come through the
  * ring like weights: they do not depend on this step, all but the last. Warps take 16 keys at a time; scores and sums by tensor cores, as in
  * cuda_attention_tile.cuh, heads being the rows. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_ATTENTION_CUH
@@ -7,16 +7,18 @@
 #include "kernels/cuda/cuda_attention_tile.cuh"
 #include "kernels/cuda/cuda_decode_words.cuh"
 
-__device__ static inline attention_part attention_part_of(const decode_args &a, int kind, int context)
+__device__ static inline attention_part attention_part_of(const decode_args &a, int kind)
 {
     attention_part p;
-    p.table = a.tables[kind];
-    int window = a.windows[kind];
+    int block = (int)blockIdx.x / a.kv_heads, context, window = a.windows[kind];
+    p.sequence = block % decode_sequences();
+    p.context = context = a.contexts[p.sequence];
+    p.table = a.tables[kind] + p.sequence * a.table_stride;
     p.visible = window && context > window ? context - window : 0;
     int begin = p.visible / GROUP_KEYS * GROUP_KEYS, groups = (context - begin + GROUP_KEYS - 1) / GROUP_KEYS;
     p.splits = min((context - p.visible + SHARE_KEYS - 1) / SHARE_KEYS, a.max_splits);
     p.kv_head = (int)blockIdx.x % a.kv_heads;
-    p.split = (int)blockIdx.x / a.kv_heads;
+    p.split = block / decode_sequences();
     p.from = begin + groups * p.split / p.splits * GROUP_KEYS;
     p.to = p.split < p.splits ? min(begin + groups * (p.split + 1) / p.splits * GROUP_KEYS, context) : p.from;
     return p;
@@ -84,7 +86,7 @@ __device__ static inline void attention_take_qkv(decode_place place, const atten
     if (head >= group + 2) return;
     int row = head < group ? p.kv_head * group + head : a.q_heads + (head - group) * a.kv_heads + p.kv_head;
     bf16 *out = head < group ? s.attention.q[head] : head == group ? s.attention.k : s.attention.v;
-    int64_t at = (int64_t)(s.context - 1) * HALF + d;
+    int64_t at = (int64_t)(p.context - 1) * HALF + d;
     float2 cosine = *(const float2 *)(a.cosine + at), sine = *(const float2 *)(a.sine + at);
     int index[2] = {a.places.qkv + (row * HEAD_DIM + d) / 2, a.places.qkv + (row * HEAD_DIM + d + HALF) / 2};
     uint32_t words[2];
@@ -165,7 +167,7 @@ __device__ static inline void attention_scan(decode_cursor &c, const attention_p
         for (int half = 0; half < 2; half++) q[i][half] = *(const uint32_t *)(s.attention.q[g] + 16 * i + 8 * half + 2 * t);
 #pragma unroll 1
     for (int begin = 0; begin < attention_all_groups(p); begin += KV_GROUPS) {
-        int within = (warp - begin) & (ATTENTION_WARPS - 1), group = begin + within, first = p.from + group * GROUP_KEYS, own = s.context - 1 - first;
+        int within = (warp - begin) & (ATTENTION_WARPS - 1), group = begin + within, first = p.from + group * GROUP_KEYS, own = p.context - 1 - first;
         uint8_t *keys = decode_await(c) + within * GROUP_BYTES;
         if (warp < ATTENTION_WARPS && within < KV_GROUPS && group < attention_all_groups(p)) {
             if (own >= 0 && own < GROUP_KEYS) attention_replace(keys, own, lane);
@@ -261,7 +263,7 @@ __device__ static inline void attention_write_cache(const decode_layer &layer, c
     const decode_args &a = s.args;
     int d = decode_thread();
     if (p.split != p.splits - 1 || d >= HEAD_DIM) return;
-    int own = s.context - 1 - p.from;
+    int own = p.context - 1 - p.from;
     int64_t token = attention_find(p, (int)layer.kind, own / GROUP_KEYS) + own % GROUP_KEYS, at = (token * a.kv_heads + p.kv_head) * HEAD_DIM + d;
     layer.k_cache[at] = s.attention.k[d];
     layer.v_cache[at] = s.attention.v[d];
@@ -271,7 +273,7 @@ __device__ static inline void attention_write_cache(const decode_layer &layer, c
 __device__ static inline void attention_prepare(void)
 {
     decode_shared &s = decode_memory();
-    if (threadIdx.x < OPS_KV_KINDS) s.parts[threadIdx.x] = attention_part_of(s.args, threadIdx.x, s.context);
+    if (threadIdx.x < OPS_KV_KINDS) s.parts[threadIdx.x] = attention_part_of(s.args, threadIdx.x);
     __syncthreads();
     if (threadIdx.x >= OPS_KV_KINDS * KNOWN_GROUPS) return;
     int kind = threadIdx.x / KNOWN_GROUPS, group = threadIdx.x % KNOWN_GROUPS;
@@ -282,11 +284,11 @@ __device__ static inline void attention_prepare(void)
 /* By all workers of all blocks; those without a share return soon. */
 DECODE_STAGE void attention_stage(decode_cursor &c, int l)
 {
-    const decode_place place = decode_place_of(l);
     const decode_args &a = decode_memory().args;
     const decode_layer &layer = decode_memory().layers[l % 2];
     int thread = decode_thread(), lane = thread % 32, warp = thread / 32, group = a.group;
     const attention_part &p = decode_memory().parts[layer.kind];
+    const decode_place place = decode_place_at(decode_memory().place, p.sequence);
     if (p.split >= p.splits) {
         decode_sync_workers();
         return;

@@ -8,12 +8,27 @@
 #include "kernels/cuda/cuda_decode_sums.cuh"
 #include "kernels/cuda/cuda_experts.cuh"
 
-/* Of one choice, in all of its blocks: the row tiles of the share, which are counted through all choices. */
-__device__ static void experts_produce(int &units, const mxfp4_stack &w, decode_range range, uint64_t policy)
+__device__ static inline int experts_id(void)
+{
+    const decode_shared &s = decode_memory();
+    return SEQUENCES == 1 ? s.ids[0][s.expert.choice[0]] : s.expert.id;
+}
+
+/* The B operand has 1 << column_bits columns, again and again: a user's each, and beyond the users some user's. */
+__device__ static inline int experts_column_bits(void) { return SEQUENCES == 1 ? 0 : decode_memory().expert.column_bits; }
+__device__ static inline int experts_user(int column)
+{
+    const decode_expert &e = decode_memory().expert;
+    return SEQUENCES == 1 ? 0 : min(column & ((1 << e.column_bits) - 1), e.users - 1);
+}
+
+/* The row tiles of this block's share of its expert. */
+__device__ static void experts_produce(int &units, const mxfp4_stack &w, expert_product product, uint64_t policy)
 {
     decode_shared &s = decode_memory();
     uint32_t codes = (uint32_t)w.col_tiles * MXFP4_TILE_BYTES, scales = (uint32_t)w.col_tiles * MXFP4_TILE_SCALE_BYTES;
-    int64_t at = (int64_t)(s.ids[s.choice] - s.choice) * w.row_tiles + range.begin;
+    decode_range range = s.expert_tiles[product];
+    int64_t at = (int64_t)experts_id() * w.row_tiles + range.begin;
     for (int unit = range.begin; unit < range.end; unit++, units++, at++) {
         int slot = decode_begin_fill(units, codes + scales);
         if (threadIdx.x % 32 == 0) {
@@ -23,26 +38,38 @@ __device__ static void experts_produce(int &units, const mxfp4_stack &w, decode_
     }
 }
 
-/* What a warp knows of its column tiles, which lie side by side; if there are too few for all warps, some read what is another one's and multiply it by zeros. */
-struct experts_lane {
-    int codes, scales;     /* where they begin in a slot, this lane's */
-    uint4 x[CUT_TILES][2]; /* what the halves of a tile are multiplied by: columns of the B operand, all alike, so that every lane has what lanes 0, 4, ... need */
-};
-
-__device__ static inline void experts_prepare(experts_lane &e, const __half *row, int col_tiles, int member, int lane)
+/* Column tiles of a warp lie side by side; if there are too few for all warps, some read what is another one's and multiply it by zeros. */
+__device__ static inline expert_part experts_part_of(int col_tiles, int member)
 {
-    int each = (col_tiles + TEAM_WARPS - 1) / TEAM_WARPS, begin = each * member, end = min(begin + each, col_tiles), first = min(begin, col_tiles - CUT_TILES);
-    e.codes = first * MXFP4_TILE_BYTES + 16 * lane;
-    e.scales = col_tiles * MXFP4_TILE_BYTES + first * MXFP4_TILE_SCALE_BYTES + lane / 4 * 4;
-#pragma unroll
-    for (int i = 0; i < CUT_TILES; i++)
-#pragma unroll
-        for (int half = 0; half < 2; half++)
-            e.x[i][half] = first + i >= begin && first + i < end ? *(const uint4 *)(row + (first + i) * MXFP4_TILE_COLS + half * MXFP4_TILE_COLS / 2 + 8 * (lane % 4)) : make_uint4(0, 0, 0, 0);
+    int each = (col_tiles + TEAM_WARPS - 1) / TEAM_WARPS, begin = min(each * member, col_tiles), end = min(begin + each, col_tiles), first = min(begin, col_tiles - CUT_TILES);
+    return {first * MXFP4_TILE_BYTES, col_tiles * MXFP4_TILE_BYTES + first * MXFP4_TILE_SCALE_BYTES, first * MXFP4_TILE_COLS * (int)sizeof(__half), (1u << (end - first)) - (1u << (begin - first))};
 }
 
+/* What a lane knows of its warp's column tiles. */
+struct experts_lane {
+    int codes, scales;     /* where they begin in a slot, this lane's */
+    uint4 x[CUT_TILES][2]; /* what the halves of a tile are multiplied by: column lane / 4 of the B operand */
+};
+
+__device__ static inline void experts_prepare(experts_lane &e, const __half *row, const expert_part &part, int lane)
+{
+    const uint8_t *x = (const uint8_t *)row + part.x + 16 * (lane % 4);
+    e.codes = part.codes + 16 * lane;
+    e.scales = part.scales + lane / 4 * 4;
+    if (part.live == (1u << CUT_TILES) - 1) {
+#pragma unroll
+        for (int i = 0; i < 2 * CUT_TILES; i++) e.x[i / 2][i % 2] = *(const uint4 *)(x + i * MXFP4_TILE_COLS); /* half the columns, two bytes each */
+    } else {
+#pragma unroll
+        for (int i = 0; i < 2 * CUT_TILES; i++) e.x[i / 2][i % 2] = part.live >> i / 2 & 1 ? *(const uint4 *)(x + i * MXFP4_TILE_COLS) : make_uint4(0, 0, 0, 0);
+    }
+}
+
+/* Sums of a lane: of the upper and the lower row of its two, each for two columns of the B operand if there are. */
+enum { EXPERTS_SIDE = SEQUENCES == 1 ? 1 : 2, EXPERTS_SUMS = 2 * EXPERTS_SIDE };
+
 /* Half a column tile: what its two words come to, times the rows' scales. */
-__device__ static inline void experts_add_half(float sums[2], uint32_t low, uint32_t high, const uint4 &x, float upper, float lower)
+__device__ static inline void experts_add_half(float (&sums)[EXPERTS_SUMS], uint32_t low, uint32_t high, const uint4 &x, float upper, float lower)
 {
     uint32_t first[4], second[4];
     float product[4] = {};
@@ -50,12 +77,15 @@ __device__ static inline void experts_add_half(float sums[2], uint32_t low, uint
     mxfp4_fragment_half(high, second);
     mxfp4_mma_half(product, first, x.x, x.y);
     mxfp4_mma_half(product, second, x.z, x.w);
-    sums[0] = fmaf(product[0], upper, sums[0]);
-    sums[1] = fmaf(product[2], lower, sums[1]);
+#pragma unroll
+    for (int i = 0; i < EXPERTS_SIDE; i++) {
+        sums[i] = fmaf(product[i], upper, sums[i]);
+        sums[EXPERTS_SIDE + i] = fmaf(product[2 + i], lower, sums[EXPERTS_SIDE + i]);
+    }
 }
 
-/* Sums of two rows over this warp's columns, in lanes 0, 4, ... */
-__device__ static inline void experts_add(const experts_lane &e, const uint8_t *slot, float sums[2])
+/* Sums of two rows over this warp's columns. */
+__device__ static inline void experts_add(const experts_lane &e, const uint8_t *slot, float (&sums)[EXPERTS_SUMS])
 {
 #pragma unroll
     for (int i = 0; i < CUT_TILES; i++) {
@@ -66,44 +96,89 @@ __device__ static inline void experts_add(const experts_lane &e, const uint8_t *
     }
 }
 
-/* Of all the block's rows, a thread each; words hold two activations, of four rows, or two elements of what the expert gives. */
-__device__ static inline void experts_finish(int thread, int n, int first, float bias, expert_product product, decode_place p)
+/* Where a lane's sums of the block's row tile `unit` belong, counted from the sums' begin: rows 2 (lane / 4) and the next, each with so many columns. */
+__device__ static inline int experts_place(int unit, int columns, int member, int lane)
 {
-    const decode_args &a = decode_memory().args;
-    float sum = thread < n ? sums_of(thread) * MXFP4_HALF_UNSCALE + bias : 0, next = __shfl_down_sync(~0u, sum, 1);
-    int at = first + thread; /* choices follow each other without a gap */
-    if (product == EXPERT_GATE_UP) {
-        float activation = mxfp4_swiglu(sum, next, a.alpha, a.limit);
-        next = __shfl_down_sync(~0u, activation, 2);
-        if (thread < n && thread % 4 == 0) words_store(p, a.places.activations + at / 4, words_pack_half(activation, next));
-    } else {
-        if (thread < n && thread % 2 == 0) words_store(p, a.places.returned + at / 2, attention_pack(sum, next));
+    return member * MAX_SUMS + (unit * MXFP4_TILE_ROWS + lane / 4 * 2) * columns + 2 * (lane % 4);
+}
+
+__device__ static inline void experts_leave(const float (&sums)[EXPERTS_SUMS], int place, int columns, int lane)
+{
+    float *upper = &decode_memory().product.sums[0][0] + place;
+    int column = 2 * (lane % 4);
+    if (SEQUENCES == 1 && column == 0) *(float2 *)upper = make_float2(sums[0], sums[1]);
+#pragma unroll
+    for (int i = 0; SEQUENCES > 1 && i < EXPERTS_SIDE; i++) {
+        if (column + i >= columns) break;
+        upper[i] = sums[i];
+        upper[columns + i] = sums[EXPERTS_SIDE + i];
     }
 }
 
-/* One product by all workers. */
-DECODE_STAGE void experts_stage(decode_cursor &c, int layer, expert_product product, decode_place p)
+/* Copies the biases of n rows, behind everybody's back: no register waits for them. */
+__device__ static inline void experts_ask_bias(const bf16 *bias, int n, int thread)
+{
+    if (2 * thread < n) RING_ASM("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(ring_address(decode_memory().product.bias + 2 * thread)), "l"(bias + 2 * thread) : "memory");
+}
+
+/* Of n of the block's rows, the first of which is the expert's row `first`, a thread for each and each column; words hold two activations, of four rows, or two elements of
+ * what the expert gives. */
+__device__ static inline void experts_finish(int n, int first, bool biased, expert_product product)
+{
+    const decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    int thread = decode_thread(), bits = experts_column_bits(), columns = 1 << bits, row = thread >> bits, column = thread & (columns - 1), user = experts_user(column);
+    float bias = row < n ? __bfloat162float(s.product.bias[row]) : 0, sum = row < n ? sums_of(thread) * MXFP4_HALF_UNSCALE + (biased ? bias : 0) : 0;
+    float next = __shfl_down_sync(~0u, sum, columns);
+    int choice = s.expert.choice[user], sequence = SEQUENCES == 1 ? 0 : s.expert.sequence[user];
+    bool whose = row < n && (SEQUENCES == 1 || column < s.expert.users);
+    decode_place p = decode_place_at(s.place, sequence);
+    if (product == EXPERT_GATE_UP) {
+        float activation = mxfp4_swiglu(sum, next, a.alpha, a.limit);
+        next = __shfl_down_sync(~0u, activation, 2 * columns);
+        if (whose && row % 4 == 0) words_store(p, a.places.activations + choice * a.intermediate / 2 + (first + row) / 4, words_pack_half(activation, next));
+    } else {
+        if (whose && row % 2 == 0) words_store(p, a.places.returned + choice * a.hidden / 2 + (first + row) / 2, attention_pack(sum, next));
+    }
+}
+
+/* This warp's part of its team's units of `n`. */
+__device__ static inline void experts_consume(decode_cursor c, const experts_lane &e, int n, int warp, int lane)
+{
+    int columns = 1 << experts_column_bits(), first = experts_place(0, columns, sums_member(warp), lane), tile = MXFP4_TILE_ROWS * columns;
+    decode_skip(c, sums_team(warp));
+#pragma unroll 1
+    for (int place = first + sums_team(warp) * tile, end = first + n * tile; place < end; place += TEAMS * tile) { /* counts units and places at once: registers are short */
+        float sums[EXPERTS_SUMS] = {};
+        experts_add(e, decode_await(c), sums);
+        decode_release(c, lane, TEAMS);
+        experts_leave(sums, place, columns, lane);
+    }
+}
+
+/* One product by all workers; of several sequences in as many rounds as the sums have room for. */
+DECODE_STAGE void experts_stage(decode_cursor &c, int l, expert_product product)
 {
     decode_shared &s = decode_memory();
     bool up = product == EXPERT_GATE_UP;
-    const mxfp4_stack &w = up ? s.layers[layer % 2].gate_up : s.layers[layer % 2].down;
-    decode_range range = s.shares[up ? SHARE_GATE_UP : SHARE_DOWN];
-    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, n = range.end - range.begin, first = range.begin * MXFP4_TILE_ROWS;
-    unsigned short bias = sums_ask_bias(w.bias + s.ids[s.choice] * w.bias_stride + first - s.choice * w.rows + thread, w.bias && thread < n * MXFP4_TILE_ROWS);
+    const mxfp4_stack &w = up ? s.layers[l % 2].gate_up : s.layers[l % 2].down;
+    decode_range range = s.expert_tiles[product];
+    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, bits = experts_column_bits(), user = experts_user(lane / 4);
+    int most = MAX_SUMS / MXFP4_TILE_ROWS >> bits;
     experts_lane e;
-    experts_prepare(e, up ? s.halves : s.product.activations, w.col_tiles, sums_member(warp), lane);
-    decode_cursor own = c;
-    decode_skip(own, sums_team(warp));
+    experts_prepare(e, up ? s.halves[SEQUENCES == 1 ? 0 : s.expert.sequence[user]] : s.product.activations[user], s.expert_parts[product][sums_member(warp)], lane);
 #pragma unroll 1
-    for (int unit = sums_team(warp); unit < n; unit += TEAMS) {
-        float sums[2] = {};
-        experts_add(e, decode_await(own), sums);
-        decode_release(own, lane, TEAMS);
-        if (lane % 4 == 0) *(float2 *)&s.product.sums[sums_member(warp)][unit * MXFP4_TILE_ROWS + lane / 2] = make_float2(sums[0], sums[1]); /* rows 2 (lane / 4) and the next */
+    for (int begin = range.begin; begin < range.end; begin += most) {
+        int units = min(range.end - begin, most), n = units * MXFP4_TILE_ROWS, first = begin * MXFP4_TILE_ROWS;
+        if (begin > range.begin) decode_sync_workers();
+        if (w.bias) experts_ask_bias(w.bias + experts_id() * w.bias_stride + first, n, thread);
+        experts_consume(c, e, units, warp, lane);
+        decode_skip(c, units);
+        RING_ASM("cp.async.wait_all;" ::: "memory");
+        decode_sync_workers();
+        if (warp * 32 < n << bits) experts_finish(n, first, w.bias != NULL, product);
+        if (SEQUENCES == 1) break; /* all of them: cuda_decode.cu sees to it */
     }
-    decode_skip(c, n);
-    decode_sync_workers();
-    if (warp * 32 < n * MXFP4_TILE_ROWS) experts_finish(thread, n * MXFP4_TILE_ROWS, first, sums_bias(bias), product, p);
 }
 
 #endif

@@ -5,8 +5,9 @@
 
 #include "kernels/cuda/cuda_decode_words.cuh"
 
-__device__ static inline int sums_team(int warp) { return warp / TEAM_WARPS; }
-__device__ static inline int sums_member(int warp) { return warp % TEAM_WARPS; }
+static_assert((int)TEAMS == 2, "a comparison says which");
+__device__ static inline int sums_team(int warp) { return warp >= TEAM_WARPS; }
+__device__ static inline int sums_member(int warp) { return warp - sums_team(warp) * TEAM_WARPS; }
 
 /* After decode_sync_workers(). */
 __device__ static inline float sums_of(int row)

@@ -20,11 +20,12 @@ __device__ static inline uint32_t vector_pack(float low, float high)
     return *(const uint32_t *)&both;
 }
 
-__device__ static inline void vector_embed(int id)
+__device__ static inline void vector_embed(int sequence)
 {
     decode_shared &s = decode_memory();
+    int id = s.args.token_ids[sequence] >= 0 ? s.args.token_ids[sequence] : s.args.slot_last[s.args.slots[sequence]];
     const uint2 *row = (const uint2 *)(s.args.embedding + (int64_t)id * s.args.hidden);
-    for (int quad = threadIdx.x; threadIdx.x < VECTOR_THREADS && quad < s.args.hidden / 4; quad += VECTOR_THREADS) ((uint2 *)s.x)[quad] = row[quad];
+    for (int quad = threadIdx.x; threadIdx.x < VECTOR_THREADS && quad < s.args.hidden / 4; quad += VECTOR_THREADS) ((uint2 *)s.x[sequence])[quad] = row[quad];
 }
 
 /* What attention gave. */
@@ -43,7 +44,7 @@ __device__ static inline void vector_take_delta(int thread, float4 (&more)[VECTO
 }
 
 /* The weighted sum of what the chosen experts gave. */
-__device__ static inline void vector_take_experts(int thread, float4 (&more)[VECTOR_QUADS], decode_place p)
+__device__ static inline void vector_take_experts(int thread, int sequence, float4 (&more)[VECTOR_QUADS], decode_place p)
 {
     decode_shared &s = decode_memory();
     int index[VECTOR_QUADS * MAX_TOP_K], top_k = s.args.top_k;
@@ -58,7 +59,7 @@ __device__ static inline void vector_take_experts(int thread, float4 (&more)[VEC
 #pragma unroll
         for (int k = 0; k < MAX_TOP_K; k++) {
             float2 low = words_unpack(v[i * MAX_TOP_K + k].x), high = words_unpack(v[i * MAX_TOP_K + k].y);
-            float weight = s.weights[k];
+            float weight = s.weights[sequence][k];
             if (k >= top_k) break;
             sum = make_float4(fmaf(weight, low.x, sum.x), fmaf(weight, low.y, sum.y), fmaf(weight, high.x, sum.z), fmaf(weight, high.y, sum.w));
         }
@@ -68,78 +69,86 @@ __device__ static inline void vector_take_experts(int thread, float4 (&more)[VEC
 
 enum vector_addend { VECTOR_NOTHING, VECTOR_DELTA, VECTOR_EXPERTS };
 
-/* x += addend, rounded, this thread's part of it; returns it and the sum of its squares. */
-__device__ static inline float vector_add(int thread, vector_addend addend, float4 (&x)[VECTOR_QUADS], decode_place p)
+/* x += addend, rounded, this thread's part of it; returns the sum of its squares. */
+__device__ static inline float vector_add(int thread, int sequence, vector_addend addend, decode_place p)
 {
     decode_shared &s = decode_memory();
     float4 more[VECTOR_QUADS] = {};
     float squares = 0;
     if (addend == VECTOR_DELTA) vector_take_delta(thread, more, p);
-    if (addend == VECTOR_EXPERTS) vector_take_experts(thread, more, p);
+    if (addend == VECTOR_EXPERTS) vector_take_experts(thread, sequence, more, p);
 #pragma unroll
     for (int i = 0; i < VECTOR_QUADS; i++) {
         int quad = vector_quad(thread, i);
         if (quad >= s.args.hidden / 4) break;
-        uint2 *held = (uint2 *)s.x + quad;
+        uint2 *held = (uint2 *)s.x[sequence] + quad;
         float2 low = words_unpack(held->x), high = words_unpack(held->y);
         uint2 sum = make_uint2(vector_pack(low.x + more[i].x, low.y + more[i].y), vector_pack(high.x + more[i].z, high.y + more[i].w));
         *held = sum;
         low = words_unpack(sum.x), high = words_unpack(sum.y);
-        x[i] = make_float4(low.x, low.y, high.x, high.y);
         squares += low.x * low.x + low.y * low.y + (high.x * high.x + high.y * high.y);
     }
     return squares;
 }
 
 /* normed, halves = x * inverse * scale, this thread's part. */
-__device__ static inline void vector_scale(int thread, const float4 (&x)[VECTOR_QUADS], const uint2 (&factors)[VECTOR_QUADS], float inverse)
+__device__ static inline void vector_scale(int thread, int sequence, const uint2 (&factors)[VECTOR_QUADS], float inverse)
 {
     decode_shared &s = decode_memory();
 #pragma unroll
     for (int i = 0; i < VECTOR_QUADS; i++) {
         int quad = vector_quad(thread, i);
         if (quad >= s.args.hidden / 4) break;
-        float2 low = words_unpack(factors[i].x), high = words_unpack(factors[i].y);
-        uint2 normed = make_uint2(vector_pack(x[i].x * inverse * low.x, x[i].y * inverse * low.y), vector_pack(x[i].z * inverse * high.x, x[i].w * inverse * high.y));
-        ((uint32_t *)s.normed)[dense_place(2 * quad)] = normed.x;
-        ((uint32_t *)s.normed)[dense_place(2 * quad + 1)] = normed.y;
+        uint2 held = ((const uint2 *)s.x[sequence])[quad];
+        float2 x = words_unpack(held.x), y = words_unpack(held.y), low = words_unpack(factors[i].x), high = words_unpack(factors[i].y);
+        uint2 normed = make_uint2(vector_pack(x.x * inverse * low.x, x.y * inverse * low.y), vector_pack(y.x * inverse * high.x, y.y * inverse * high.y));
+        ((uint32_t *)s.normed[sequence])[dense_place(2 * quad)] = normed.x;
+        ((uint32_t *)s.normed[sequence])[dense_place(2 * quad + 1)] = normed.y;
         low = words_unpack(normed.x), high = words_unpack(normed.y);
-        ((uint2 *)s.halves)[quad] = make_uint2(words_pack_half(low.x, low.y), words_pack_half(high.x, high.y));
+        ((uint2 *)s.halves[sequence])[quad] = make_uint2(words_pack_half(low.x, low.y), words_pack_half(high.x, high.y));
     }
 }
 
-/* x += addend; normed, halves = RMSNorm(x) * scale. Synchronises before and after. */
-DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, decode_place p)
+/* x += addend; normed, halves = RMSNorm(x) * scale; then layer `next` begins, if that is not negative. Synchronises before and after. */
+DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, int next)
 {
     decode_shared &s = decode_memory();
     int thread = decode_thread();
     if (thread >= VECTOR_THREADS) {
+        bool begins = thread < VECTOR_THREADS + 32 && next >= 0;
+        uint64_t word = begins ? decode_ask_layer(next + 1, thread % 32) : 0;
         decode_sync_workers();
+        if (begins) decode_begin_layer(next, thread % 32, word);
     } else {
         uint2 factors[VECTOR_QUADS];
-        float4 x[VECTOR_QUADS];
 #pragma unroll
         for (int i = 0; i < VECTOR_QUADS; i++) factors[i] = __ldg((const uint2 *)scale + vector_near(thread, i)); /* asked for before what is to be normed has come */
-        float squares = decode_warp_sum(vector_add(thread, addend, x, p));
-        if (thread % 32 == 0) s.squares[thread / 32] = squares;
-        decode_sync_workers();
-        float total = 0;
-#pragma unroll
-        for (int w = 0; w < VECTOR_WARPS; w += 4) {
-            float4 of = *(const float4 *)(s.squares + w);
-            total += of.x + of.y + (of.z + of.w);
+#pragma unroll 1
+        for (int sequence = 0; sequence < decode_sequences(); sequence++) {
+            float squares = decode_warp_sum(vector_add(thread, sequence, addend, decode_place_at(s.place, sequence)));
+            if (thread % 32 == 0) s.squares[sequence][thread / 32] = squares;
         }
-        vector_scale(thread, x, factors, rsqrtf(total / (float)s.args.hidden + s.args.eps));
+        decode_sync_workers();
+#pragma unroll 1
+        for (int sequence = 0; sequence < decode_sequences(); sequence++) {
+            float total = 0;
+#pragma unroll
+            for (int w = 0; w < VECTOR_WARPS; w += 4) {
+                float4 of = *(const float4 *)(s.squares[sequence] + w);
+                total += of.x + of.y + (of.z + of.w);
+            }
+            vector_scale(thread, sequence, factors, rsqrtf(total / (float)s.args.hidden + s.args.eps));
+        }
     }
     decode_sync_workers();
 }
 
-/* The whole result of attention into shared memory; synchronises after. */
-DECODE_STAGE void vector_take_attn(decode_place p)
+/* The whole result of a sequence's attention into shared memory. */
+__device__ static inline void vector_take_attn(int thread, int sequence, decode_place p)
 {
     enum { PAIRS = (MAX_ATTN / 4 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of words, which hold two numbers each */
     decode_shared &s = decode_memory();
-    int thread = decode_thread(), index[PAIRS], pairs = s.args.q_heads * HEAD_DIM / 4;
+    int index[PAIRS], pairs = s.args.q_heads * HEAD_DIM / 4;
     uint2 v[PAIRS];
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.attn + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
@@ -148,77 +157,39 @@ DECODE_STAGE void vector_take_attn(decode_place p)
     for (int i = 0; i < PAIRS; i++) {
         int pair = thread + i * WORKER_THREADS;
         if (pair >= pairs) break;
-        ((uint32_t *)s.attn)[dense_place(2 * pair)] = v[i].x;
-        ((uint32_t *)s.attn)[dense_place(2 * pair + 1)] = v[i].y;
+        ((uint32_t *)s.attn[sequence])[dense_place(2 * pair)] = v[i].x;
+        ((uint32_t *)s.attn[sequence])[dense_place(2 * pair + 1)] = v[i].y;
     }
-    decode_sync_workers();
 }
 
-/* Activations of this block's choice, padded to whole column tiles with zeros; synchronises after. */
-DECODE_STAGE void vector_take_activations(decode_place p)
+/* Activations that this block's expert has for a user, padded to whole column tiles with zeros. */
+__device__ static inline void vector_take_activations(int thread, int user, decode_place p)
 {
     enum { PAIRS = (MAX_HIDDEN / 4 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of words, which hold two numbers each */
     decode_shared &s = decode_memory();
-    int thread = decode_thread(), pairs = s.args.intermediate / 4, padded = (s.args.intermediate + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS / 4;
+    int pairs = s.args.intermediate / 4, padded = (s.args.intermediate + MXFP4_TILE_COLS - 1) / MXFP4_TILE_COLS * MXFP4_TILE_COLS / 4;
     int index[PAIRS];
     uint2 v[PAIRS];
 #pragma unroll
-    for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.activations + s.choice * s.args.intermediate / 2 + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
+    for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.activations + s.expert.choice[user] * s.args.intermediate / 2 + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
     words_gather_pairs(p, index, v);
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
         int pair = thread + i * WORKER_THREADS;
-        if (pair < padded) ((uint2 *)s.product.activations)[pair] = pair < pairs ? v[i] : make_uint2(0, 0);
+        if (pair < padded) ((uint2 *)s.product.activations[user])[pair] = pair < pairs ? v[i] : make_uint2(0, 0);
     }
-    decode_sync_workers();
 }
 
-/* Bits of a number such that the larger number has the larger ones; what is none is the smallest. */
-__device__ static inline uint32_t vector_order(float value)
+/* What the next product is to be multiplied by; synchronises after. */
+DECODE_STAGE void vector_take(bool attn)
 {
-    uint32_t bits = __float_as_uint(value);
-    if (!(value == value)) return 0;
-    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
-/* One warp chooses the experts: the top_k of the router's logits, the lowest id winning ties, and the softmax over them. All workers synchronise. */
-DECODE_STAGE void vector_choose(decode_place p)
-{
-    enum { BATCH = MAX_ROUTED / 32 };
-    decode_shared &s = decode_memory();
-    int lane = decode_thread(), n = s.args.n_experts, top_k = s.args.top_k;
-    if (lane < 32) {
-        int index[BATCH];
-        uint32_t v[BATCH], order[BATCH]; /* 0: not to be chosen any more */
-#pragma unroll
-        for (int i = 0; i < BATCH; i++) index[i] = s.args.places.logits + min(lane + 32 * i, n - 1);
-        words_gather(p, index, v);
-#pragma unroll
-        for (int i = 0; i < BATCH; i++) order[i] = lane + 32 * i < n ? vector_order(__uint_as_float(v[i])) : 0;
-        float weight = 0, largest = 0; /* lane k's: of choice k */
+    int thread = decode_thread();
+    const decode_expert &e = decode_memory().expert;
+    decode_place p = decode_memory().place;
 #pragma unroll 1
-        for (int k = 0; k < top_k; k++) {
-            uint32_t best = 0, id = MAX_ROUTED;
-#pragma unroll
-            for (int i = 0; i < BATCH; i++) best = max(best, order[i]);
-            best = __reduce_max_sync(~0u, best);
-#pragma unroll
-            for (int i = BATCH - 1; i >= 0; i--)
-                if (order[i] == best) id = lane + 32 * i;
-            id = __reduce_min_sync(~0u, id);
-            if (best == 0) id = k; /* no number among the logits: the result is not one either, but the ids must be */
-#pragma unroll
-            for (int i = 0; i < BATCH; i++)
-                if (id == lane + 32 * i) order[i] = 0;
-            float logit = best == 0 ? NAN : __uint_as_float(best & 0x80000000u ? best & 0x7fffffffu : ~best);
-            if (k == 0) largest = logit;
-            if (k == lane) weight = __expf(logit - largest);
-            if (lane == 0) s.ids[k] = (int)id;
-        }
-        if (lane == 0) ring_arrive(&s.routed);
-        float total = decode_warp_sum(weight);
-        if (lane < MAX_TOP_K) s.weights[lane] = weight / total;
-    }
+    for (int i = 0; attn && i < decode_sequences(); i++) vector_take_attn(thread, i, decode_place_at(p, i));
+#pragma unroll 1
+    for (int i = 0; !attn && i < (SEQUENCES == 1 ? 1 : e.users); i++) vector_take_activations(thread, i, decode_place_at(p, e.sequence[i]));
     decode_sync_workers();
 }
 
