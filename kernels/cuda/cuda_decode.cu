@@ -139,6 +139,7 @@ status cuda_decode_open(ops_context *c, const ops_stack *stack, int *max_rows, s
     a->intermediate = s->intermediate;
     a->vocab = s->vocab;
     a->block_tokens = s->block_tokens;
+    a->per_element = 1.0f / (float)s->hidden;
     a->eps = s->rms_eps;
     a->scale = 1.0f / sqrtf((float)HEAD_DIM);
     a->alpha = s->swiglu_alpha;

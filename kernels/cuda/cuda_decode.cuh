@@ -16,6 +16,8 @@ struct decode_range {
  * 16 keys lie side by side in the cache. */
 struct attention_part {
     int sequence, context, kv_head, split, splits, from, to, visible;
+    int own;                  /* where this step's own token lies in the cache, in tokens */
+    decode_range merged;      /* pairs of dimensions, of all heads of the group, that the block adds up over the splits */
     const int32_t *table;
 };
 
@@ -35,6 +37,7 @@ enum dense_target { DENSE_PAIRS, DENSE_WORDS, DENSE_LOGITS };
 struct alignas(16) dense_plan {
     decode_range rows;          /* the block's */
     int row_bytes, at_once;     /* rows that share a slot */
+    int units, most;            /* slots that it is; how many have room for their sums at a time */
     int stride;                 /* bytes between the vectors of two sequences */
     int place, bias;            /* bias: where its address is in decode_layer, in bytes */
     dense_target target;

@@ -49,7 +49,7 @@ typedef struct decode_args {
     float *logits; /* [sequences, vocab] */
     int windows[OPS_KV_KINDS]; /* keys visible, 0: all */
     int sequences, table_stride, n_layers, hidden, q_heads, kv_heads, group, n_experts, top_k, intermediate, vocab, block_tokens, max_splits;
-    float eps, scale, alpha, limit;
+    float eps, scale, alpha, limit, per_element; /* per_element: 1 / hidden */
 } decode_args;
 
 /* The kernel for up to so many sequences, started with DECODE_THREADS a block. */

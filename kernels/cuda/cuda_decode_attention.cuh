@@ -7,6 +7,13 @@
 #include "kernels/cuda/cuda_attention_tile.cuh"
 #include "kernels/cuda/cuda_decode_words.cuh"
 
+/* Where a position lies in the cache, in tokens. */
+__device__ static inline int attention_token(const attention_part &p, int position)
+{
+    unsigned tokens = (unsigned)decode_memory().args.block_tokens, block = (unsigned)position / tokens;
+    return p.table[block] * (int)tokens + (position - (int)(block * tokens));
+}
+
 __device__ static inline attention_part attention_part_of(const decode_args &a, int kind)
 {
     attention_part p;
@@ -21,14 +28,10 @@ __device__ static inline attention_part attention_part_of(const decode_args &a, 
     p.split = block / decode_sequences();
     p.from = begin + groups * p.split / p.splits * GROUP_KEYS;
     p.to = p.split < p.splits ? min(begin + groups * (p.split + 1) / p.splits * GROUP_KEYS, context) : p.from;
+    int pairs = a.group * HEAD_DIM / 2;
+    p.merged = {pairs * p.split / p.splits, pairs * (p.split + 1) / p.splits};
+    p.own = attention_token(p, context - 1);
     return p;
-}
-
-/* Where a position lies in the cache, in tokens. */
-__device__ static inline int attention_token(const attention_part &p, int position)
-{
-    unsigned tokens = (unsigned)decode_memory().args.block_tokens, block = (unsigned)position / tokens;
-    return p.table[block] * (int)tokens + (position - (int)(block * tokens));
 }
 
 /* A slot of the ring holds groups of 16 keys, then as many of values: each a box [16, 64], its rows' 16-byte chunks swizzled over 128 bytes. */
@@ -229,10 +232,9 @@ __device__ static inline int attention_partial_at(int kv_head, int split)
 __device__ static inline void attention_merge(const decode_layer &layer, decode_place place, const attention_part &p)
 {
     const decode_args &a = decode_memory().args;
-    int group = a.group, pairs = group * HEAD_DIM / 2, thread = decode_thread(), lane = thread % MAX_SPLITS;
-    int begin = pairs * p.split / p.splits, end = pairs * (p.split + 1) / p.splits;
+    int group = a.group, thread = decode_thread(), lane = thread % MAX_SPLITS, end = p.merged.end;
 #pragma unroll 1
-    for (int base = begin; base < end; base += WORKER_THREADS / MAX_SPLITS) { /* all lanes stay together for the shuffles */
+    for (int base = p.merged.begin; base < end; base += WORKER_THREADS / MAX_SPLITS) { /* all lanes stay together for the shuffles */
         int pair = min(base + thread / MAX_SPLITS, end - 1), head = pair / (HEAD_DIM / 2), d = 2 * (pair % (HEAD_DIM / 2));
         bool there = lane < p.splits;
         int at = attention_partial_at(p.kv_head, min(lane, p.splits - 1));
@@ -263,8 +265,7 @@ __device__ static inline void attention_write_cache(const decode_layer &layer, c
     const decode_args &a = s.args;
     int d = decode_thread();
     if (p.split != p.splits - 1 || d >= HEAD_DIM) return;
-    int own = p.context - 1 - p.from;
-    int64_t token = attention_find(p, (int)layer.kind, own / GROUP_KEYS) + own % GROUP_KEYS, at = (token * a.kv_heads + p.kv_head) * HEAD_DIM + d;
+    int64_t at = ((int64_t)p.own * a.kv_heads + p.kv_head) * HEAD_DIM + d;
     layer.k_cache[at] = s.attention.k[d];
     layer.v_cache[at] = s.attention.v[d];
 }

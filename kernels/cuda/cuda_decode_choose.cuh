@@ -88,7 +88,7 @@ DECODE_STAGE void choose_stage(void)
         }
         if (lane == 0 && sequence == 0) ring_arrive(&s.routed);
         float total = decode_warp_sum(weight);
-        if (lane < MAX_TOP_K) s.weights[sequence][lane] = weight / total;
+        if (lane < MAX_TOP_K) s.weights[sequence][lane] = __fdividef(weight, total);
     }
     decode_sync_workers();
 }

@@ -150,19 +150,20 @@ DECODE_STAGE void dense_stage(decode_cursor &c, int l, dense_kind kind)
 {
     decode_shared &s = decode_memory();
     const dense_plan &p = s.dense[kind];
-    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, most = MAX_SUMS / SEQUENCES / p.at_once * p.at_once, end = p.rows.end;
+    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, row = thread / SEQUENCES, first = p.rows.begin;
     const bf16 *bias = kind == DENSE_HEAD ? NULL : *(const bf16 *const *)((const uint8_t *)&s.layers[l % 2] + p.bias);
     dense_lane d;
     dense_prepare(d, p, s.dense_parts[kind == DENSE_OUT][sums_member(warp)], lane);
 #pragma unroll 1
-    for (int first = p.rows.begin; first < end; first += most) {
-        int n = min(end - first, most), row = thread / SEQUENCES;
+    for (int left = p.units; left > 0; left -= p.most) {
+        int units = min(left, p.most), n = min(p.rows.end - first, units * p.at_once);
         unsigned short more = sums_ask_bias(bias + first + row, bias && row < n);
-        if (first > p.rows.begin) decode_sync_workers();
+        if (left < p.units) decode_sync_workers();
         dense_consume(c, d, n, p, warp, lane);
-        decode_skip(c, (n + p.at_once - 1) / p.at_once);
+        decode_skip(c, units);
         decode_sync_workers();
         if (thread - lane < n * SEQUENCES) dense_finish(p, first, n, sums_bias(more));
+        first += n;
     }
 }
 

@@ -137,7 +137,7 @@ DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, int next)
                 float4 of = *(const float4 *)(s.squares[sequence] + w);
                 total += of.x + of.y + (of.z + of.w);
             }
-            vector_scale(thread, sequence, factors, rsqrtf(total / (float)s.args.hidden + s.args.eps));
+            vector_scale(thread, sequence, factors, rsqrtf(total * s.args.per_element + s.args.eps));
         }
     }
     decode_sync_workers();
