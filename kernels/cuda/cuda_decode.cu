@@ -47,9 +47,9 @@ static decode_layer describe(const ops_layer *l)
 static decode_places lay_out(const ops_shape *s)
 {
     decode_places p = {};
-    int group = s->q_heads / s->kv_heads, *const regions[] = {&p.qkv, &p.partial, &p.attn, &p.delta, &p.logits, &p.activations, &p.returned, &p.size};
+    int group = s->q_heads / s->kv_heads, *const regions[] = {&p.qkv, &p.partial, &p.attn, &p.delta, &p.logits, &p.activations, &p.returned, &p.combined, &p.size};
     const int sizes[] = {(s->q_heads + 2 * s->kv_heads) * HEAD_DIM / 2, s->kv_heads * MAX_SPLITS * group * (HEAD_DIM + 2), s->q_heads * HEAD_DIM / 2, s->hidden / 2, s->n_experts,
-                         s->top_k * s->intermediate / 2, s->top_k * s->hidden / 2, 0};
+                         s->top_k * s->intermediate / 2, s->top_k * s->hidden / 2, s->hidden / 2, 0};
     int at = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         *regions[i] = at;

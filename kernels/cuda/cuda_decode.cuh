@@ -21,11 +21,15 @@ struct attention_part {
     const int32_t *table;
 };
 
-/* The expert that a block works for in a layer, as its neighbours do. */
+/* An expert that a block works for in a layer, as its neighbours do. Of one sequence, `choice` and `tiles` are the same in every layer, and the id is ids[0][choice[0]]. */
 struct decode_expert {
+    decode_range tiles[2];                      /* the block's row tiles of gate_up, and of down; there may be none */
     int id, users, column_bits;                 /* sequences that chose it: at most 1 << column_bits */
-    int sequence[SEQUENCES], choice[SEQUENCES]; /* of each user; one sequence: `choice` is the same in every layer, and the id is ids[0][choice] */
+    int sequence[SEQUENCES], choice[SEQUENCES]; /* of each user */
+    int row;                                    /* where its users' activations lie, or -1 if there is no room for them beside the other expert's */
 };
+/* A block's row tiles may be one expert's last and the next one's first, if there are more sequences than one. */
+enum { EXPERTS_OF_BLOCK = SEQUENCES == 1 ? 1 : 2 };
 
 /* What follows is worked out once a step: 18 warps that each work out where their part lies, at the start of every product, cost a third of a microsecond. */
 
@@ -81,7 +85,7 @@ struct decode_shared {
         struct {
             float sums[TEAM_WARPS][MAX_SUMS];
             bf16 bias[MAX_SUMS]; /* of an expert's rows */
-            __half activations[SEQUENCES][MAX_HIDDEN]; /* of this block's expert */
+            __half activations[SEQUENCES][MAX_HIDDEN]; /* of this block's experts */
         } product;
     };
     decode_args args;
@@ -91,14 +95,14 @@ struct decode_shared {
     dense_plan dense[DENSE_KINDS];
     dense_part dense_parts[2][TEAM_WARPS];   /* of vectors as long as the residual stream, and as attention's result */
     expert_part expert_parts[2][TEAM_WARPS]; /* of gate_up, and of down */
-    decode_range expert_tiles[2];            /* the block's row tiles of its expert, likewise; of several sequences these are a layer's */
     uint32_t epoch;              /* of the first layer */
     decode_place place;          /* of this layer */
     attention_part parts[OPS_KV_KINDS];
     int tokens[OPS_KV_KINDS][KNOWN_GROUPS]; /* where the first groups of each part lie in the cache, in tokens */
     int ids[SEQUENCES][MAX_TOP_K]; /* of the experts chosen */
     float weights[SEQUENCES][MAX_TOP_K];
-    decode_expert expert;
+    decode_expert experts[EXPERTS_OF_BLOCK];
+    int row_tiles[2]; /* of an expert's gate_up, and of its down */
 };
 
 static_assert(sizeof(decode_shared) <= 227 * 1024, "what a block of compute capability 9 may have");

@@ -34,7 +34,7 @@ typedef uint2 decode_word;
 
 /* Where each kind of number lies, in words; a layer uses one of two such sets, by turns. */
 typedef struct decode_places {
-    int qkv, partial, attn, delta, logits, activations, returned, size;
+    int qkv, partial, attn, delta, logits, activations, returned, combined, size;
 } decode_places;
 
 typedef struct decode_args {

@@ -3,7 +3,6 @@
 #define KERNELS_CUDA_CUDA_DECODE_CHOOSE_CUH
 
 #include "kernels/cuda/cuda_decode_words.cuh"
-#include "kernels/cuda/cuda_experts.cuh"
 
 /* Bits of a number such that the larger number has the larger ones; what is none is the smallest, but not 0. */
 __device__ static inline uint32_t choose_order(float value)
@@ -47,29 +46,43 @@ __device__ static inline float choose_best(int lane, int sequence, decode_place 
     return weight;
 }
 
-/* Experts that some sequence chose share the blocks out among them; a block finds its expert and the expert's users. By one warp, after the choices of all sequences. */
-__device__ static inline void choose_expert(int lane)
+/* One of the experts that some sequence chose, in their order, and the block's tiles of it: those of [begin, end), which count through all of them. */
+__device__ static inline void choose_user(decode_expert &e, int index, unsigned firsts, unsigned same, int lane)
+{
+    unsigned below = (1u << lane) - 1;
+    int leader = __ffs((int)__ballot_sync(~0u, (firsts >> lane & 1) && __popc(firsts & below) == index)) - 1;
+    unsigned users = __shfl_sync(~0u, same, max(leader, 0));
+    int user = __popc(users & below), n = __popc(users);
+    if (leader < 0) n = 0, users = 0;
+    if (users >> lane & 1) {
+        e.sequence[user] = lane / MAX_TOP_K;
+        e.choice[user] = lane % MAX_TOP_K;
+    }
+    if (lane == 0) {
+        e.users = n;
+        e.column_bits = n > 2 ? 2 : n > 1;
+    }
+    if (lane == leader) e.id = decode_memory().ids[lane / MAX_TOP_K][lane % MAX_TOP_K];
+    __syncwarp();
+}
+
+/* Experts that some sequence chose share the blocks out among them, all row tiles in a row; a block finds its expert, or two. By one warp, after the choices of all sequences. */
+__device__ static inline void choose_experts(int lane)
 {
     decode_shared &s = decode_memory();
     const decode_args &a = s.args;
     int sequence = lane / MAX_TOP_K, choice = lane % MAX_TOP_K;
     bool chosen = sequence < a.sequences && choice < a.top_k;
     int id = chosen ? s.ids[min(sequence, SEQUENCES - 1)][choice] : -1 - lane;
-    unsigned below = (1u << lane) - 1, same = __match_any_sync(~0u, id), firsts = __ballot_sync(~0u, chosen && !(same & below));
-    unsigned experts = __popc(firsts), blocks = gridDim.x, mine = ((blockIdx.x + 1) * experts - 1) / blocks, begin = blocks * mine / experts, end = blocks * (mine + 1) / experts;
-    int leader = __ffs((int)__ballot_sync(~0u, (firsts >> lane & 1) && __popc(firsts & below) == (int)mine)) - 1;
-    unsigned users = __shfl_sync(~0u, same, leader);
-    int user = __popc(users & below), n = __popc(users);
-    if (users >> lane & 1) {
-        s.expert.sequence[user] = sequence;
-        s.expert.choice[user] = choice;
-    }
-    if (lane == leader) {
-        s.expert.id = id;
-        s.expert.users = n;
-        s.expert.column_bits = n > 2 ? 2 : n - 1;
-        s.expert_tiles[EXPERT_GATE_UP] = decode_share(s.layers[0].gate_up.row_tiles, blockIdx.x - begin, end - begin);
-        s.expert_tiles[EXPERT_DOWN] = decode_share(s.layers[0].down.row_tiles, blockIdx.x - begin, end - begin);
+    unsigned same = __match_any_sync(~0u, id), firsts = __ballot_sync(~0u, chosen && !(same & ((1u << lane) - 1)));
+    int experts = __popc(firsts), first = (int)(blockIdx.x * (unsigned)experts / gridDim.x);
+    for (int i = 0; i < EXPERTS_OF_BLOCK; i++) choose_user(s.experts[i], first + i, firsts, same, lane);
+    if (lane < 2 * EXPERTS_OF_BLOCK) {
+        decode_expert &e = s.experts[lane / 2];
+        int product = lane % 2, tiles = s.row_tiles[product], before = (first + lane / 2) * tiles;
+        decode_range all = decode_share(experts * tiles, blockIdx.x, gridDim.x);
+        e.tiles[product] = {max(all.begin - before, 0), min(all.end - before, tiles)};
+        if (product == 0) e.row = lane == 0 ? 0 : s.experts[0].users + e.users <= SEQUENCES ? s.experts[0].users : -1;
     }
     __syncwarp();
 }
@@ -84,7 +97,7 @@ DECODE_STAGE void choose_stage(void)
         float weight = choose_best(lane, sequence, decode_place_at(s.place, sequence));
         if (SEQUENCES > 1) {
             asm volatile("bar.sync 2, %0;" ::"r"(32 * decode_sequences()) : "memory");
-            if (sequence == 0) choose_expert(lane);
+            if (sequence == 0) choose_experts(lane);
         }
         if (lane == 0 && sequence == 0) ring_arrive(&s.routed);
         float total = decode_warp_sum(weight);

@@ -5,30 +5,22 @@
 #include <cuda_fp16.h>
 
 #include "kernels/cuda/cuda_attention_tile.cuh"
-#include "kernels/cuda/cuda_decode_sums.cuh"
+#include "kernels/cuda/cuda_decode_vectors.cuh"
 #include "kernels/cuda/cuda_experts.cuh"
 
-__device__ static inline int experts_id(void)
-{
-    const decode_shared &s = decode_memory();
-    return SEQUENCES == 1 ? s.ids[0][s.expert.choice[0]] : s.expert.id;
-}
+__device__ static inline int experts_id(const decode_expert &e) { return SEQUENCES == 1 ? decode_memory().ids[0][e.choice[0]] : e.id; }
 
 /* The B operand has 1 << column_bits columns, again and again: a user's each, and beyond the users some user's. */
-__device__ static inline int experts_column_bits(void) { return SEQUENCES == 1 ? 0 : decode_memory().expert.column_bits; }
-__device__ static inline int experts_user(int column)
-{
-    const decode_expert &e = decode_memory().expert;
-    return SEQUENCES == 1 ? 0 : min(column & ((1 << e.column_bits) - 1), e.users - 1);
-}
+__device__ static inline int experts_column_bits(const decode_expert &e) { return SEQUENCES == 1 ? 0 : e.column_bits; }
+__device__ static inline int experts_user(const decode_expert &e, int column) { return SEQUENCES == 1 ? 0 : min(column & ((1 << e.column_bits) - 1), e.users - 1); }
 
-/* The row tiles of this block's share of its expert. */
-__device__ static void experts_produce(int &units, const mxfp4_stack &w, expert_product product, uint64_t policy)
+/* The block's row tiles of an expert. */
+__device__ static void experts_produce(int &units, const mxfp4_stack &w, const decode_expert &e, expert_product product, uint64_t policy)
 {
     decode_shared &s = decode_memory();
     uint32_t codes = (uint32_t)w.col_tiles * MXFP4_TILE_BYTES, scales = (uint32_t)w.col_tiles * MXFP4_TILE_SCALE_BYTES;
-    decode_range range = s.expert_tiles[product];
-    int64_t at = (int64_t)experts_id() * w.row_tiles + range.begin;
+    decode_range range = e.tiles[product];
+    int64_t at = (int64_t)experts_id(e) * w.row_tiles + range.begin;
     for (int unit = range.begin; unit < range.end; unit++, units++, at++) {
         int slot = decode_begin_fill(units, codes + scales);
         if (threadIdx.x % 32 == 0) {
@@ -123,15 +115,15 @@ __device__ static inline void experts_ask_bias(const bf16 *bias, int n, int thre
 
 /* Of n of the block's rows, the first of which is the expert's row `first`, a thread for each and each column; words hold two activations, of four rows, or two elements of
  * what the expert gives. */
-__device__ static inline void experts_finish(int n, int first, bool biased, expert_product product)
+__device__ static inline void experts_finish(const decode_expert &e, int n, int first, bool biased, expert_product product)
 {
     const decode_shared &s = decode_memory();
     const decode_args &a = s.args;
-    int thread = decode_thread(), bits = experts_column_bits(), columns = 1 << bits, row = thread >> bits, column = thread & (columns - 1), user = experts_user(column);
+    int thread = decode_thread(), bits = experts_column_bits(e), columns = 1 << bits, row = thread >> bits, column = thread & (columns - 1), user = experts_user(e, column);
     float bias = row < n ? __bfloat162float(s.product.bias[row]) : 0, sum = row < n ? sums_of(thread) * MXFP4_HALF_UNSCALE + (biased ? bias : 0) : 0;
     float next = __shfl_down_sync(~0u, sum, columns);
-    int choice = s.expert.choice[user], sequence = SEQUENCES == 1 ? 0 : s.expert.sequence[user];
-    bool whose = row < n && (SEQUENCES == 1 || column < s.expert.users);
+    int choice = e.choice[user], sequence = SEQUENCES == 1 ? 0 : e.sequence[user];
+    bool whose = row < n && (SEQUENCES == 1 || column < e.users);
     decode_place p = decode_place_at(s.place, sequence);
     if (product == EXPERT_GATE_UP) {
         float activation = mxfp4_swiglu(sum, next, a.alpha, a.limit);
@@ -143,9 +135,9 @@ __device__ static inline void experts_finish(int n, int first, bool biased, expe
 }
 
 /* This warp's part of its team's units of `n`. */
-__device__ static inline void experts_consume(decode_cursor c, const experts_lane &e, int n, int warp, int lane)
+__device__ static inline void experts_consume(decode_cursor c, const experts_lane &e, int n, int columns, int warp, int lane)
 {
-    int columns = 1 << experts_column_bits(), first = experts_place(0, columns, sums_member(warp), lane), tile = MXFP4_TILE_ROWS * columns;
+    int first = experts_place(0, columns, sums_member(warp), lane), tile = MXFP4_TILE_ROWS * columns;
     decode_skip(c, sums_team(warp));
 #pragma unroll 1
     for (int place = first + sums_team(warp) * tile, end = first + n * tile; place < end; place += TEAMS * tile) { /* counts units and places at once: registers are short */
@@ -156,28 +148,39 @@ __device__ static inline void experts_consume(decode_cursor c, const experts_lan
     }
 }
 
-/* One product by all workers; of several sequences in as many rounds as the sums have room for. */
-DECODE_STAGE void experts_stage(decode_cursor &c, int l, expert_product product)
+/* A product of one of the block's experts by all workers; of several sequences in as many rounds as the sums have room for. again: behind another one. */
+__device__ static inline void experts_multiply(decode_cursor &c, const decode_expert &x, const mxfp4_stack &w, expert_product product, bool again)
 {
     decode_shared &s = decode_memory();
-    bool up = product == EXPERT_GATE_UP;
-    const mxfp4_stack &w = up ? s.layers[l % 2].gate_up : s.layers[l % 2].down;
-    decode_range range = s.expert_tiles[product];
-    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, bits = experts_column_bits(), user = experts_user(lane / 4);
-    int most = MAX_SUMS / MXFP4_TILE_ROWS >> bits;
+    decode_range range = x.tiles[product];
+    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, bits = experts_column_bits(x), user = experts_user(x, lane / 4), most = MAX_SUMS / MXFP4_TILE_ROWS >> bits;
     experts_lane e;
-    experts_prepare(e, up ? s.halves[SEQUENCES == 1 ? 0 : s.expert.sequence[user]] : s.product.activations[user], s.expert_parts[product][sums_member(warp)], lane);
+    experts_prepare(e, product == EXPERT_GATE_UP ? s.halves[SEQUENCES == 1 ? 0 : x.sequence[user]] : s.product.activations[SEQUENCES == 1 ? 0 : max(x.row, 0) + user],
+                    s.expert_parts[product][sums_member(warp)], lane);
 #pragma unroll 1
     for (int begin = range.begin; begin < range.end; begin += most) {
         int units = min(range.end - begin, most), n = units * MXFP4_TILE_ROWS, first = begin * MXFP4_TILE_ROWS;
-        if (begin > range.begin) decode_sync_workers();
-        if (w.bias) experts_ask_bias(w.bias + experts_id() * w.bias_stride + first, n, thread);
-        experts_consume(c, e, units, warp, lane);
+        if (again || begin > range.begin) decode_sync_workers(); /* when the sums of the round before are added up */
+        if (w.bias) experts_ask_bias(w.bias + experts_id(x) * w.bias_stride + first, n, thread);
+        experts_consume(c, e, units, 1 << bits, warp, lane);
         decode_skip(c, units);
         RING_ASM("cp.async.wait_all;" ::: "memory");
         decode_sync_workers();
-        if (warp * 32 < n << bits) experts_finish(n, first, w.bias != NULL, product);
+        if (warp * 32 < n << bits) experts_finish(x, n, first, w.bias != NULL, product);
         if (SEQUENCES == 1) break; /* all of them: cuda_decode.cu sees to it */
+    }
+}
+
+DECODE_STAGE void experts_stage(decode_cursor &c, int l, expert_product product)
+{
+    decode_shared &s = decode_memory();
+    const mxfp4_stack &w = product == EXPERT_GATE_UP ? s.layers[l % 2].gate_up : s.layers[l % 2].down;
+#pragma unroll 1
+    for (int i = 0; i < EXPERTS_OF_BLOCK; i++) {
+        const decode_expert &x = s.experts[i];
+        if (SEQUENCES > 1 && x.tiles[product].begin >= x.tiles[product].end) continue;
+        if (SEQUENCES > 1 && product == EXPERT_DOWN && x.row < 0) vector_take_activations(x);
+        experts_multiply(c, x, w, product, i > 0);
     }
 }
 

@@ -44,8 +44,8 @@ __device__ static void produce(void)
         dense_produce(units, layer.o, DENSE_OUT, once);
         dense_produce(units, layer.router, DENSE_ROUTER, once);
         ring_wait((uint64_t *)&s.routed, l);
-        experts_produce(units, layer.gate_up, EXPERT_GATE_UP, once);
-        experts_produce(units, layer.down, EXPERT_DOWN, once);
+        for (int i = 0; i < EXPERTS_OF_BLOCK; i++) experts_produce(units, layer.gate_up, s.experts[i], EXPERT_GATE_UP, once);
+        for (int i = 0; i < EXPERTS_OF_BLOCK; i++) experts_produce(units, layer.down, s.experts[i], EXPERT_DOWN, once);
     }
 }
 
@@ -115,7 +115,9 @@ __device__ static inline void work(void)
             choose_stage();
             prefetch_layer(l + 1);
             break;
-        default: experts_stage(c, l, stage == STAGE_GATE_UP ? EXPERT_GATE_UP : EXPERT_DOWN);
+        default:
+            experts_stage(c, l, stage == STAGE_GATE_UP ? EXPERT_GATE_UP : EXPERT_DOWN);
+            if (SEQUENCES > 1 && stage == STAGE_DOWN) vector_combine();
         }
     }
 }
@@ -144,10 +146,11 @@ __device__ static void prepare(void)
     s.dense[DENSE_ROUTER] = plan_dense(a.n_experts, a.hidden, of_hidden, 1, a.places.logits, offsetof(decode_layer, router_bias), DENSE_WORDS);
     s.dense[DENSE_HEAD] = plan_dense(a.vocab, a.hidden, of_hidden, 1, 0, 0, DENSE_LOGITS);
     unsigned each = gridDim.x / (unsigned)a.top_k; /* of one sequence: blocks of a choice, so that a block has one only; if some are left, they have none */
-    s.expert.choice[0] = min((int)(blockIdx.x / each), a.top_k - 1);
+    s.experts[0].choice[0] = min((int)(blockIdx.x / each), a.top_k - 1);
     for (int i = 0; i < 2; i++) {
-        decode_range range = decode_share(i == EXPERT_GATE_UP ? s.layers[0].gate_up.row_tiles : s.layers[0].down.row_tiles, blockIdx.x % each, each);
-        s.expert_tiles[i] = {range.begin, blockIdx.x < each * (unsigned)a.top_k ? range.end : range.begin};
+        s.row_tiles[i] = i == EXPERT_GATE_UP ? s.layers[0].gate_up.row_tiles : s.layers[0].down.row_tiles;
+        decode_range range = decode_share(s.row_tiles[i], blockIdx.x % each, each);
+        s.experts[0].tiles[i] = {range.begin, blockIdx.x < each * (unsigned)a.top_k ? range.end : range.begin};
     }
     s.epoch = (uint32_t)*a.serial * (uint32_t)(a.n_layers + 1) + 1;
 }

@@ -28,13 +28,13 @@ __device__ static inline void vector_embed(int sequence)
     for (int quad = threadIdx.x; threadIdx.x < VECTOR_THREADS && quad < s.args.hidden / 4; quad += VECTOR_THREADS) ((uint2 *)s.x[sequence])[quad] = row[quad];
 }
 
-/* What attention gave. */
-__device__ static inline void vector_take_delta(int thread, float4 (&more)[VECTOR_QUADS], decode_place p)
+/* What attention or the experts gave, as words from `place` on. */
+__device__ static inline void vector_take_words(int thread, float4 (&more)[VECTOR_QUADS], int place, decode_place p)
 {
     int index[VECTOR_QUADS];
     uint2 v[VECTOR_QUADS];
 #pragma unroll
-    for (int i = 0; i < VECTOR_QUADS; i++) index[i] = decode_memory().args.places.delta + 2 * vector_near(thread, i);
+    for (int i = 0; i < VECTOR_QUADS; i++) index[i] = place + 2 * vector_near(thread, i);
     words_gather_pairs(p, index, v);
 #pragma unroll
     for (int i = 0; i < VECTOR_QUADS; i++) {
@@ -44,7 +44,7 @@ __device__ static inline void vector_take_delta(int thread, float4 (&more)[VECTO
 }
 
 /* The weighted sum of what the chosen experts gave. */
-__device__ static inline void vector_take_experts(int thread, int sequence, float4 (&more)[VECTOR_QUADS], decode_place p)
+__device__ static inline void vector_take_experts(int thread, float4 (&more)[VECTOR_QUADS], decode_place p)
 {
     decode_shared &s = decode_memory();
     int index[VECTOR_QUADS * MAX_TOP_K], top_k = s.args.top_k;
@@ -59,7 +59,7 @@ __device__ static inline void vector_take_experts(int thread, int sequence, floa
 #pragma unroll
         for (int k = 0; k < MAX_TOP_K; k++) {
             float2 low = words_unpack(v[i * MAX_TOP_K + k].x), high = words_unpack(v[i * MAX_TOP_K + k].y);
-            float weight = s.weights[sequence][k];
+            float weight = s.weights[0][k];
             if (k >= top_k) break;
             sum = make_float4(fmaf(weight, low.x, sum.x), fmaf(weight, low.y, sum.y), fmaf(weight, high.x, sum.z), fmaf(weight, high.y, sum.w));
         }
@@ -75,8 +75,10 @@ __device__ static inline float vector_add(int thread, int sequence, vector_adden
     decode_shared &s = decode_memory();
     float4 more[VECTOR_QUADS] = {};
     float squares = 0;
-    if (addend == VECTOR_DELTA) vector_take_delta(thread, more, p);
-    if (addend == VECTOR_EXPERTS) vector_take_experts(thread, sequence, more, p);
+    if (addend == VECTOR_EXPERTS && SEQUENCES == 1)
+        vector_take_experts(thread, more, p);
+    else if (addend != VECTOR_NOTHING)
+        vector_take_words(thread, more, addend == VECTOR_DELTA ? s.args.places.delta : s.args.places.combined, p);
 #pragma unroll
     for (int i = 0; i < VECTOR_QUADS; i++) {
         int quad = vector_quad(thread, i);
@@ -162,8 +164,8 @@ __device__ static inline void vector_take_attn(int thread, int sequence, decode_
     }
 }
 
-/* Activations that this block's expert has for a user, padded to whole column tiles with zeros. */
-__device__ static inline void vector_take_activations(int thread, int user, decode_place p)
+/* Activations of one of the block's experts for a user, padded to whole column tiles with zeros, into row `row`. */
+__device__ static inline void vector_take_user(int thread, const decode_expert &e, int user, int row, decode_place p)
 {
     enum { PAIRS = (MAX_HIDDEN / 4 + WORKER_THREADS - 1) / WORKER_THREADS }; /* of words, which hold two numbers each */
     decode_shared &s = decode_memory();
@@ -171,26 +173,65 @@ __device__ static inline void vector_take_activations(int thread, int user, deco
     int index[PAIRS];
     uint2 v[PAIRS];
 #pragma unroll
-    for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.activations + s.expert.choice[user] * s.args.intermediate / 2 + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
+    for (int i = 0; i < PAIRS; i++) index[i] = s.args.places.activations + e.choice[user] * s.args.intermediate / 2 + 2 * min(thread + i * WORKER_THREADS, pairs - 1);
     words_gather_pairs(p, index, v);
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
         int pair = thread + i * WORKER_THREADS;
-        if (pair < padded) ((uint2 *)s.product.activations[user])[pair] = pair < pairs ? v[i] : make_uint2(0, 0);
+        if (pair < padded) ((uint2 *)s.product.activations[row])[pair] = pair < pairs ? v[i] : make_uint2(0, 0);
     }
+}
+
+/* Of all its users; synchronises after. */
+__device__ static inline void vector_take_activations(const decode_expert &e)
+{
+    int thread = decode_thread();
+    decode_place p = decode_memory().place;
+#pragma unroll 1
+    for (int i = 0; i < (SEQUENCES == 1 ? 1 : e.users); i++) vector_take_user(thread, e, i, SEQUENCES == 1 ? 0 : max(e.row, 0) + i, decode_place_at(p, e.sequence[i]));
+    decode_sync_workers();
 }
 
 /* What the next product is to be multiplied by; synchronises after. */
 DECODE_STAGE void vector_take(bool attn)
 {
-    int thread = decode_thread();
-    const decode_expert &e = decode_memory().expert;
-    decode_place p = decode_memory().place;
+    decode_shared &s = decode_memory();
+    if (attn) {
+        int thread = decode_thread();
 #pragma unroll 1
-    for (int i = 0; attn && i < decode_sequences(); i++) vector_take_attn(thread, i, decode_place_at(p, i));
+        for (int i = 0; i < decode_sequences(); i++) vector_take_attn(thread, i, decode_place_at(s.place, i));
+        decode_sync_workers();
+        return;
+    }
 #pragma unroll 1
-    for (int i = 0; !attn && i < (SEQUENCES == 1 ? 1 : e.users); i++) vector_take_activations(thread, i, decode_place_at(p, e.sequence[i]));
-    decode_sync_workers();
+    for (int i = 0; i < EXPERTS_OF_BLOCK; i++)
+        if (SEQUENCES == 1 || (s.experts[i].row >= 0 && s.experts[i].tiles[1].begin < s.experts[i].tiles[1].end)) vector_take_activations(s.experts[i]);
+}
+
+/* Of several sequences: each block adds up what the experts gave for its share of the elements, so that not all blocks need to read it all. */
+DECODE_STAGE void vector_combine(void)
+{
+    decode_shared &s = decode_memory();
+    const decode_args &a = s.args;
+    int thread = decode_thread(), each = a.hidden / 2; /* words of a sequence */
+    decode_range range = decode_share(decode_sequences() * each, blockIdx.x, gridDim.x);
+#pragma unroll 1
+    for (int at = range.begin + thread; at - thread % 32 < range.end; at += WORKER_THREADS) {
+        int mine = min(at, range.end - 1), sequence = mine / each, word = mine - sequence * each, index[MAX_TOP_K];
+        uint32_t v[MAX_TOP_K];
+        decode_place p = decode_place_at(s.place, sequence);
+#pragma unroll
+        for (int k = 0; k < MAX_TOP_K; k++) index[k] = a.places.returned + min(k, a.top_k - 1) * each + word;
+        words_gather(p, index, v);
+        float2 sum = make_float2(0, 0);
+#pragma unroll
+        for (int k = 0; k < MAX_TOP_K; k++) {
+            float weight = k < a.top_k ? s.weights[sequence][k] : 0;
+            float2 x = words_unpack(v[k]);
+            if (k < a.top_k) sum = make_float2(fmaf(weight, x.x, sum.x), fmaf(weight, x.y, sum.y));
+        }
+        if (at < range.end) words_store(p, a.places.combined + word, vector_pack(sum.x, sum.y));
+    }
 }
 
 #endif
