@@ -5,7 +5,7 @@
 #include "kernels/cuda/cuda_decode_args.cuh"
 
 /* Whoever includes this says for how many sequences, as DECODE_SEQUENCES: a step of one is the most frequent, and it has the shared memory for more slots. */
-enum { SEQUENCES = DECODE_SEQUENCES, SLOTS = SEQUENCES == 1 ? 7 : 5 };
+enum { SEQUENCES = DECODE_SEQUENCES, SLOTS = SEQUENCES == 1 ? 7 : 6, SUMS = SEQUENCES == 1 ? MAX_SUMS : 336 };
 
 /* A block's share of so many things. */
 struct decode_range {
@@ -66,6 +66,20 @@ struct alignas(16) decode_place {
     uint32_t epoch;
 };
 
+/* What attention's warps leave for each other. */
+struct decode_attention_memory {
+    float sums[ATTENTION_WARPS][MAX_GROUP * HEAD_DIM];
+    float largest[ATTENTION_WARPS][MAX_GROUP], total[ATTENTION_WARPS][MAX_GROUP];
+    bf16 q[MAX_GROUP][Q_STRIDE], k[HEAD_DIM], v[HEAD_DIM]; /* q: a stride that keeps rows apart */
+};
+
+/* What the warps of a product leave. */
+struct decode_product_memory {
+    float sums[TEAM_WARPS][SUMS];
+    bf16 bias[SUMS]; /* of an expert's rows */
+};
+
+/* Attention's memory is a product's, or, of several sequences, which need more of everything, that of the vectors, which then have to wait for attention's end. */
 struct decode_shared {
     uint8_t ring[SLOTS][SLOT_BYTES];
     bf16 x[SEQUENCES][MAX_HIDDEN]; /* residual stream */
@@ -75,18 +89,12 @@ struct decode_shared {
             __half halves[SEQUENCES][MAX_HIDDEN]; /* the same for experts */
         };
         bf16 attn[SEQUENCES][MAX_ATTN];
+        __half activations[SEQUENCES][MAX_HIDDEN]; /* of this block's experts */
+        uint8_t vectors[SEQUENCES == 1 ? 1 : sizeof(decode_attention_memory)];
     };
     union {
-        struct {
-            float sums[ATTENTION_WARPS][MAX_GROUP * HEAD_DIM];
-            float largest[ATTENTION_WARPS][MAX_GROUP], total[ATTENTION_WARPS][MAX_GROUP];
-            bf16 q[MAX_GROUP][Q_STRIDE], k[HEAD_DIM], v[HEAD_DIM]; /* q: a stride that keeps rows apart */
-        } attention;
-        struct {
-            float sums[TEAM_WARPS][MAX_SUMS];
-            bf16 bias[MAX_SUMS]; /* of an expert's rows */
-            __half activations[SEQUENCES][MAX_HIDDEN]; /* of this block's experts */
-        } product;
+        decode_product_memory product;
+        uint8_t behind[SEQUENCES == 1 ? sizeof(decode_attention_memory) : 1];
     };
     decode_args args;
     decode_layer layers[2]; /* of this layer and the next, by turns */
@@ -107,13 +115,19 @@ struct decode_shared {
 
 static_assert(sizeof(decode_shared) <= 227 * 1024, "what a block of compute capability 9 may have");
 /* A warp may put q, k and v there while others still add up the sums of the product before. */
-static_assert(offsetof(decode_shared, attention.q) >= offsetof(decode_shared, product.bias), "they lie behind");
+static_assert(SEQUENCES > 1 || offsetof(decode_attention_memory, q) >= offsetof(decode_product_memory, bias), "they lie behind");
 
 /* The block's. A function, so that the compiler sees that it is shared memory wherever it is used. */
 __device__ static inline decode_shared &decode_memory(void)
 {
     extern __shared__ __align__(1024) uint8_t memory[]; /* boxes of tensor maps want it so */
     return *(decode_shared *)memory;
+}
+
+__device__ static inline decode_attention_memory &decode_attention(void)
+{
+    decode_shared &s = decode_memory();
+    return *(decode_attention_memory *)(SEQUENCES == 1 ? s.behind : s.vectors);
 }
 
 /* A stage of the kernel: inlined, and there once, in the switch of decode_kernel. */

@@ -8,7 +8,7 @@
 /* Warps of a block: consumers, which are all its workers, and one that produces. In products the consumers are teams, which take the slots by turns: while one waits for
  * its slot, or begins or ends with it, the other one has work. A warp of a team has the same part of the columns of every slot, CUT_TILES column tiles of an expert. */
 enum { TEAMS = 2, TEAM_WARPS = 9, CUT_TILES = 5, CONSUMERS = TEAMS * TEAM_WARPS, WORKER_THREADS = 32 * CONSUMERS, DECODE_THREADS = WORKER_THREADS + 32 };
-/* Sums that a block keeps: of matrix rows, for each sequence. */
+/* Sums of matrix rows that a block keeps, of one sequence. */
 enum { MAX_SUMS = 384 };
 /* Sequences of a step that the larger of the two kernels takes. */
 enum { MAX_SEQUENCES = 4 };

@@ -73,8 +73,8 @@ __device__ static inline void attention_replace(uint8_t *keys, int own, int lane
 {
     const decode_shared &s = decode_memory();
     for (int row = own + lane / 8; row < GROUP_KEYS; row += 4) {
-        *(uint4 *)(keys + attention_byte(row, lane % 8)) = *(const uint4 *)(s.attention.k + 8 * (lane % 8));
-        *(uint4 *)(keys + KV_VALUES + attention_byte(row, lane % 8)) = *(const uint4 *)(s.attention.v + 8 * (lane % 8));
+        *(uint4 *)(keys + attention_byte(row, lane % 8)) = *(const uint4 *)(decode_attention().k + 8 * (lane % 8));
+        *(uint4 *)(keys + KV_VALUES + attention_byte(row, lane % 8)) = *(const uint4 *)(decode_attention().v + 8 * (lane % 8));
     }
     __syncwarp();
 }
@@ -88,7 +88,7 @@ __device__ static inline void attention_take_qkv(decode_place place, const atten
     int group = a.group, thread = decode_thread(), head = thread / THREADS, d = thread % THREADS * 2;
     if (head >= group + 2) return;
     int row = head < group ? p.kv_head * group + head : a.q_heads + (head - group) * a.kv_heads + p.kv_head;
-    bf16 *out = head < group ? s.attention.q[head] : head == group ? s.attention.k : s.attention.v;
+    bf16 *out = head < group ? decode_attention().q[head] : head == group ? decode_attention().k : decode_attention().v;
     int64_t at = (int64_t)(p.context - 1) * HALF + d;
     float2 cosine = *(const float2 *)(a.cosine + at), sine = *(const float2 *)(a.sine + at);
     int index[2] = {a.places.qkv + (row * HEAD_DIM + d) / 2, a.places.qkv + (row * HEAD_DIM + d + HALF) / 2};
@@ -167,7 +167,7 @@ __device__ static inline void attention_scan(decode_cursor &c, const attention_p
 #pragma unroll
     for (int i = 0; i < HEAD_DIM / 16; i++)
 #pragma unroll
-        for (int half = 0; half < 2; half++) q[i][half] = *(const uint32_t *)(s.attention.q[g] + 16 * i + 8 * half + 2 * t);
+        for (int half = 0; half < 2; half++) q[i][half] = *(const uint32_t *)(decode_attention().q[g] + 16 * i + 8 * half + 2 * t);
 #pragma unroll 1
     for (int begin = 0; begin < attention_all_groups(p); begin += KV_GROUPS) {
         int within = (warp - begin) & (ATTENTION_WARPS - 1), group = begin + within, first = p.from + group * GROUP_KEYS, own = p.context - 1 - first;
@@ -183,11 +183,11 @@ __device__ static inline void attention_scan(decode_cursor &c, const attention_p
     v.total += __shfl_xor_sync(~0u, v.total, 1);
     v.total += __shfl_xor_sync(~0u, v.total, 2);
     if (t == 0) {
-        s.attention.largest[warp][g] = v.largest;
-        s.attention.total[warp][g] = v.total;
+        decode_attention().largest[warp][g] = v.largest;
+        decode_attention().total[warp][g] = v.total;
     }
 #pragma unroll
-    for (int i = 0; i < HEAD_DIM / 8; i++) *(float2 *)(s.attention.sums[warp] + attention_sum_at(g, 8 * i + 2 * t)) = make_float2(v.sums[i][0], v.sums[i][1]);
+    for (int i = 0; i < HEAD_DIM / 8; i++) *(float2 *)(decode_attention().sums[warp] + attention_sum_at(g, 8 * i + 2 * t)) = make_float2(v.sums[i][0], v.sums[i][1]);
 }
 
 /* What a (head, two dimensions) of a block's warps, or of a kv head's splits, come to. */
@@ -201,12 +201,12 @@ __device__ static inline attention_sum attention_of_warps(int head, int d, int w
     const decode_shared &s = decode_memory();
     attention_sum out = {0, 0, -INFINITY, 0};
 #pragma unroll 4
-    for (int w = 0; w < warps; w++) out.largest = fmaxf(out.largest, s.attention.largest[w][head]);
+    for (int w = 0; w < warps; w++) out.largest = fmaxf(out.largest, decode_attention().largest[w][head]);
 #pragma unroll 4
     for (int w = 0; w < warps; w++) {
-        float keep = __expf(s.attention.largest[w][head] - out.largest);
-        float2 v = *(const float2 *)(s.attention.sums[w] + attention_sum_at(head, d));
-        out.total = fmaf(keep, s.attention.total[w][head], out.total);
+        float keep = __expf(decode_attention().largest[w][head] - out.largest);
+        float2 v = *(const float2 *)(decode_attention().sums[w] + attention_sum_at(head, d));
+        out.total = fmaf(keep, decode_attention().total[w][head], out.total);
         out.x = fmaf(keep, v.x, out.x);
         out.y = fmaf(keep, v.y, out.y);
     }
@@ -266,8 +266,8 @@ __device__ static inline void attention_write_cache(const decode_layer &layer, c
     int d = decode_thread();
     if (p.split != p.splits - 1 || d >= HEAD_DIM) return;
     int64_t at = ((int64_t)p.own * a.kv_heads + p.kv_head) * HEAD_DIM + d;
-    layer.k_cache[at] = s.attention.k[d];
-    layer.v_cache[at] = s.attention.v[d];
+    layer.k_cache[at] = decode_attention().k[d];
+    layer.v_cache[at] = decode_attention().v[d];
 }
 
 /* Once a step, before the first layer: this block's part for each kind of layer. Synchronises the block in between. */
@@ -316,6 +316,7 @@ DECODE_STAGE void attention_stage(decode_cursor &c, int l)
         }
     }
     if (p.splits > 1) attention_merge(layer, place, p);
+    if (SEQUENCES > 1) decode_sync_workers(); /* attention's result takes this memory */
 }
 
 #endif

@@ -66,7 +66,8 @@ __device__ static inline void choose_user(decode_expert &e, int index, unsigned 
     __syncwarp();
 }
 
-/* Experts that some sequence chose share the blocks out among them, all row tiles in a row; a block finds its expert, or two. By one warp, after the choices of all sequences. */
+/* Experts that some sequence chose share the blocks out among them, all row tiles in a row; a block finds its expert, or two. To begin with one costs as much as `start`
+ * tiles. By one warp, after the choices of all sequences. */
 __device__ static inline void choose_experts(int lane)
 {
     decode_shared &s = decode_memory();
@@ -79,8 +80,8 @@ __device__ static inline void choose_experts(int lane)
     for (int i = 0; i < EXPERTS_OF_BLOCK; i++) choose_user(s.experts[i], first + i, firsts, same, lane);
     if (lane < 2 * EXPERTS_OF_BLOCK) {
         decode_expert &e = s.experts[lane / 2];
-        int product = lane % 2, tiles = s.row_tiles[product], before = (first + lane / 2) * tiles;
-        decode_range all = decode_share(experts * tiles, blockIdx.x, gridDim.x);
+        int product = lane % 2, tiles = s.row_tiles[product], start = product ? 3 : 1, before = (first + lane / 2) * (tiles + start) + start;
+        decode_range all = decode_share(experts * (tiles + start), blockIdx.x, gridDim.x);
         e.tiles[product] = {max(all.begin - before, 0), min(all.end - before, tiles)};
         if (product == 0) e.row = lane == 0 ? 0 : s.experts[0].users + e.users <= SEQUENCES ? s.experts[0].users : -1;
     }

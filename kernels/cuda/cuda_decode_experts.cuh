@@ -91,7 +91,7 @@ __device__ static inline void experts_add(const experts_lane &e, const uint8_t *
 /* Where a lane's sums of the block's row tile `unit` belong, counted from the sums' begin: rows 2 (lane / 4) and the next, each with so many columns. */
 __device__ static inline int experts_place(int unit, int columns, int member, int lane)
 {
-    return member * MAX_SUMS + (unit * MXFP4_TILE_ROWS + lane / 4 * 2) * columns + 2 * (lane % 4);
+    return member * SUMS + (unit * MXFP4_TILE_ROWS + lane / 4 * 2) * columns + 2 * (lane % 4);
 }
 
 __device__ static inline void experts_leave(const float (&sums)[EXPERTS_SUMS], int place, int columns, int lane)
@@ -153,9 +153,9 @@ __device__ static inline void experts_multiply(decode_cursor &c, const decode_ex
 {
     decode_shared &s = decode_memory();
     decode_range range = x.tiles[product];
-    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, bits = experts_column_bits(x), user = experts_user(x, lane / 4), most = MAX_SUMS / MXFP4_TILE_ROWS >> bits;
+    int thread = decode_thread(), lane = thread % 32, warp = thread / 32, bits = experts_column_bits(x), user = experts_user(x, lane / 4), most = SUMS / MXFP4_TILE_ROWS >> bits;
     experts_lane e;
-    experts_prepare(e, product == EXPERT_GATE_UP ? s.halves[SEQUENCES == 1 ? 0 : x.sequence[user]] : s.product.activations[SEQUENCES == 1 ? 0 : max(x.row, 0) + user],
+    experts_prepare(e, product == EXPERT_GATE_UP ? s.halves[SEQUENCES == 1 ? 0 : x.sequence[user]] : s.activations[SEQUENCES == 1 ? 0 : max(x.row, 0) + user],
                     s.expert_parts[product][sums_member(warp)], lane);
 #pragma unroll 1
     for (int begin = range.begin; begin < range.end; begin += most) {

@@ -127,7 +127,7 @@ __device__ static inline dense_plan plan_dense(int rows, int cols, int stride, i
 {
     decode_range range = decode_share(rows / rows_at_a_time, blockIdx.x, gridDim.x);
     int at_once = dense_slot_rows(cols), n = (range.end - range.begin) * rows_at_a_time;
-    return {{range.begin * rows_at_a_time, range.end * rows_at_a_time}, cols * (int)sizeof(bf16), at_once, (n + at_once - 1) / at_once, MAX_SUMS / SEQUENCES / at_once, stride, place, (int)bias, target};
+    return {{range.begin * rows_at_a_time, range.end * rows_at_a_time}, cols * (int)sizeof(bf16), at_once, (n + at_once - 1) / at_once, SUMS / SEQUENCES / at_once, stride, place, (int)bias, target};
 }
 
 /* What is the same in every layer; by all threads of a block, once there is the first layer's description. */

@@ -28,18 +28,23 @@ __device__ static inline void vector_embed(int sequence)
     for (int quad = threadIdx.x; threadIdx.x < VECTOR_THREADS && quad < s.args.hidden / 4; quad += VECTOR_THREADS) ((uint2 *)s.x[sequence])[quad] = row[quad];
 }
 
-/* What attention or the experts gave, as words from `place` on. */
-__device__ static inline void vector_take_words(int thread, float4 (&more)[VECTOR_QUADS], int place, decode_place p)
+/* Sequences whose words are asked for together. */
+enum { VECTOR_TOGETHER = SEQUENCES == 1 ? 1 : 2 };
+
+/* What attention or the experts gave, as words from `place` on, of sequence `first` and the next. */
+__device__ static inline void vector_take_words(int thread, int first, float4 (&more)[VECTOR_TOGETHER][VECTOR_QUADS], int place)
 {
-    int index[VECTOR_QUADS];
-    uint2 v[VECTOR_QUADS];
+    const decode_shared &s = decode_memory();
+    int index[VECTOR_TOGETHER * VECTOR_QUADS];
+    uint2 v[VECTOR_TOGETHER * VECTOR_QUADS];
 #pragma unroll
-    for (int i = 0; i < VECTOR_QUADS; i++) index[i] = place + 2 * vector_near(thread, i);
-    words_gather_pairs(p, index, v);
+    for (int i = 0; i < VECTOR_TOGETHER * VECTOR_QUADS; i++)
+        index[i] = place + min(first + i / VECTOR_QUADS, decode_sequences() - 1) * s.args.places.size + 2 * vector_near(thread, i % VECTOR_QUADS);
+    words_gather_pairs(s.place, index, v);
 #pragma unroll
-    for (int i = 0; i < VECTOR_QUADS; i++) {
+    for (int i = 0; i < VECTOR_TOGETHER * VECTOR_QUADS; i++) {
         float2 low = words_unpack(v[i].x), high = words_unpack(v[i].y);
-        more[i] = make_float4(low.x, low.y, high.x, high.y);
+        more[i / VECTOR_QUADS][i % VECTOR_QUADS] = make_float4(low.x, low.y, high.x, high.y);
     }
 }
 
@@ -69,16 +74,20 @@ __device__ static inline void vector_take_experts(int thread, float4 (&more)[VEC
 
 enum vector_addend { VECTOR_NOTHING, VECTOR_DELTA, VECTOR_EXPERTS };
 
-/* x += addend, rounded, this thread's part of it; returns the sum of its squares. */
-__device__ static inline float vector_add(int thread, int sequence, vector_addend addend, decode_place p)
+__device__ static inline void vector_take_addend(int thread, int first, vector_addend addend, float4 (&more)[VECTOR_TOGETHER][VECTOR_QUADS])
+{
+    const decode_shared &s = decode_memory();
+    if (addend == VECTOR_EXPERTS && SEQUENCES == 1)
+        vector_take_experts(thread, more[0], s.place);
+    else if (addend != VECTOR_NOTHING)
+        vector_take_words(thread, first, more, addend == VECTOR_DELTA ? s.args.places.delta : s.args.places.combined);
+}
+
+/* x += more, rounded, this thread's part of it; returns the sum of its squares. */
+__device__ static inline float vector_add(int thread, int sequence, const float4 (&more)[VECTOR_QUADS])
 {
     decode_shared &s = decode_memory();
-    float4 more[VECTOR_QUADS] = {};
     float squares = 0;
-    if (addend == VECTOR_EXPERTS && SEQUENCES == 1)
-        vector_take_experts(thread, more, p);
-    else if (addend != VECTOR_NOTHING)
-        vector_take_words(thread, more, addend == VECTOR_DELTA ? s.args.places.delta : s.args.places.combined, p);
 #pragma unroll
     for (int i = 0; i < VECTOR_QUADS; i++) {
         int quad = vector_quad(thread, i);
@@ -126,9 +135,15 @@ DECODE_STAGE void vector_norm(const bf16 *scale, vector_addend addend, int next)
 #pragma unroll
         for (int i = 0; i < VECTOR_QUADS; i++) factors[i] = __ldg((const uint2 *)scale + vector_near(thread, i)); /* asked for before what is to be normed has come */
 #pragma unroll 1
-        for (int sequence = 0; sequence < decode_sequences(); sequence++) {
-            float squares = decode_warp_sum(vector_add(thread, sequence, addend, decode_place_at(s.place, sequence)));
-            if (thread % 32 == 0) s.squares[sequence][thread / 32] = squares;
+        for (int first = 0; first < decode_sequences(); first += VECTOR_TOGETHER) {
+            float4 more[VECTOR_TOGETHER][VECTOR_QUADS] = {};
+            vector_take_addend(thread, first, addend, more);
+#pragma unroll
+            for (int i = 0; i < VECTOR_TOGETHER; i++) {
+                if (first + i >= decode_sequences()) break;
+                float squares = decode_warp_sum(vector_add(thread, first + i, more[i]));
+                if (thread % 32 == 0) s.squares[first + i][thread / 32] = squares;
+            }
         }
         decode_sync_workers();
 #pragma unroll 1
@@ -178,7 +193,7 @@ __device__ static inline void vector_take_user(int thread, const decode_expert &
 #pragma unroll
     for (int i = 0; i < PAIRS; i++) {
         int pair = thread + i * WORKER_THREADS;
-        if (pair < padded) ((uint2 *)s.product.activations[row])[pair] = pair < pairs ? v[i] : make_uint2(0, 0);
+        if (pair < padded) ((uint2 *)s.activations[row])[pair] = pair < pairs ? v[i] : make_uint2(0, 0);
     }
 }
 
