@@ -54,6 +54,7 @@ typedef struct ops_shape {
 typedef struct ops_options {
     const char *backend; /* "cpu"; later "cuda" */
     int device;          /* local GPU number; ignored by the CPU */
+    bool device_shared;  /* other ranks take the same one */
     int threads;         /* CPU: threads per rank, 0: OpenMP's choice */
     int block_tokens;    /* 0: the backend's choice */
     /* Told several times a second while place_end copies weights: how many bytes of them are read. From its caller's thread; NULL: not wanted. */

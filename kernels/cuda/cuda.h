@@ -36,6 +36,7 @@ typedef struct cuda_batch {
 
 struct ops_context {
     int device, sm_count, major; /* compute capability */
+    bool early;                  /* kernels of cuda_launch may start before the one before has ended */
     size_t shared_max;           /* bytes of shared memory a block may ask for */
     cudaStream_t stream;
     cublasLtHandle_t lt;
@@ -78,7 +79,10 @@ static inline void cuda_check(ops_context *c, cudaError_t result, const char *wh
  *   - every block calls cuda_wait_for_previous() before it reads what any kernel wrote, and before it writes anything;
  *   - before that it reads nothing but weights, and what kernels wrote that were launched before the previous one;
  *   - cuda_let_next_start() comes after it, never before.
- * Kernels launched with <<<>>> wait for the one before as a whole, and need neither. */
+ * Kernels launched with <<<>>> wait for the one before as a whole, and need neither.
+ *
+ * No kernel starts early where ranks share a GPU at the same time (MPS): one that waits behind a kernel that waits for another rank would hold the memory that the other
+ * rank's kernels need. */
 __device__ static inline void cuda_wait_for_previous(void)
 {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -106,7 +110,7 @@ static inline void cuda_launch(ops_context *c, const char *where, void (*kernel)
     config.dynamicSmemBytes = shared_bytes;
     config.stream = c->stream;
     config.attrs = &early;
-    config.numAttrs = c->major >= 9 ? 1 : 0;
+    config.numAttrs = c->early ? 1 : 0;
     cuda_check(c, cudaLaunchKernelEx(&config, kernel, (parameters)values...), where);
 }
 

@@ -101,18 +101,20 @@ static status find_device(int device, status_detail *detail)
 
 __global__ void probe_kernel(void) {}
 
-static status take_device(ops_context *c, status_detail *detail)
+static status take_device(ops_context *c, bool device_shared, status_detail *detail)
 {
     cudaFuncAttributes probe;
     cudaDeviceProp properties;
-    int shared = 0;
+    int shared = 0, together = 0;
     cudaError_t result = cudaSetDevice(c->device);
     if (result == cudaSuccess) result = cudaGetDeviceProperties(&properties, c->device);
     if (result == cudaSuccess)
         result = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, c->device);
+    if (result == cudaSuccess) result = cudaDeviceGetAttribute(&together, cudaDevAttrMpsEnabled, c->device);
     if (result != cudaSuccess) goto failed;
     c->sm_count = properties.multiProcessorCount;
     c->major = properties.major;
+    c->early = c->major >= 9 && !(device_shared && together);
     c->shared_max = (size_t)shared;
     if (c->major < MIN_MAJOR)
         return status_fail(detail, STATUS_MACHINE, "GPU %d (%s) has compute capability %d.%d: %d.0 or later is needed",
@@ -163,7 +165,7 @@ static status backend_open(const ops_options *options, ops_context **out, status
     c->loading = options->loading;
     c->loading_user = options->user;
     c->block_tokens = options->block_tokens > 0 ? options->block_tokens : DEFAULT_BLOCK_TOKENS;
-    status result = take_device(c, detail);
+    status result = take_device(c, options->device_shared, detail);
     if (result != STATUS_OK) {
         backend_close(c);
         return result;

@@ -1,25 +1,31 @@
-/* A decode step of few sequences, a row each, from the embedding to the logits, in one kernel: one block per SM, all of them running at once until the step is done.
+/* A decode step of one sequence, or of few, a row each, from the embedding to the logits, in one kernel: one block per SM, all of them running at once until the step is
+ * done. Compiled twice, for SEQUENCES = 1 (cuda_decode_one.cu) and MAX_SEQUENCES (cuda_decode_few.cu).
  *
  * The stages of a layer, and what crosses between blocks (as words, cuda_decode_words.cuh: no barrier anywhere, a reader waits for what it reads):
  *
  *   x, normed   every block adds up the residual stream and norms it, all of it, for itself
  *   qkv         each block its share of the rows          -> qkv
- *   attention   a kv head and a share of the keys a block -> [partial ->] attn
+ *   attention   a sequence's kv head and a share of the keys a block -> [partial ->] attn
  *   out         a share of the rows                       -> delta;  every block: x, normed again
  *   router      a row a block                             -> logits; every block chooses the experts itself
  *   gate_up     a share of the row tiles of the chosen    -> activations
  *   down        likewise                                  -> returned; the next layer's start adds them up
+ *   [combine    of several sequences: a share of what the experts returned, added up -> combined, which the next layer's start takes]
  *
  * and after the last layer the LM head, a share of the rows each. Weights are read by
  *
  *   producer warp     walks through the same stages, ahead of everybody, and fills the ring with the weights of this block's shares, and its keys and values,
- *     | full[], empty[]   by bulk copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory; two of them on their way at a time.
- *     |                   They do not depend on activations; only the experts' weights wait until the router has spoken (routed).
+ *     | full[], empty[]   by bulk copies: 7 slots of 24 KB a block, 22 MB over the GPU, five microseconds of memory (6 slots for several sequences); two of them on
+ *     |                   their way at a time. They do not depend on activations; only the experts' weights wait until the router has spoken (routed).
  *   18 consumer warps two teams of nine, which take a product's slots by turns, a warp a part of the columns; in attention a warp has 16 keys. What they come to for
  *                     a row meets in shared memory (cuda_decode_sums.cuh). Between the products they gather vectors, and meet at decode_sync_workers().
  *
- * Shared memory: the ring; x; normed for both number formats, or the result of attention; and one region for attention's partial sums, or those of a
- * product and the activations. Results are rounded where the stages of ops.h round them. */
+ * Several sequences are columns of the B operand, which has eight: a slot's weights are unpacked once for all of them. Chosen experts follow each other over the blocks
+ * (cuda_decode_choose.cuh); a block works for the sequences that chose its expert.
+ *
+ * Shared memory: the ring; x; normed for both number formats, or the result of attention, or the activations; the sums of a product; and attention's partial sums, which
+ * take the place of the one or the other (decode_shared). What a stage needs to know that is the same in every layer is worked out once (prepare).
+ * Results are rounded where the stages of ops.h round them. */
 #ifndef KERNELS_CUDA_CUDA_DECODE_KERNEL_CUH
 #define KERNELS_CUDA_CUDA_DECODE_KERNEL_CUH
 

@@ -39,6 +39,7 @@ static status open_backend(model *m, const model_options *o, ops_caps *caps, sta
     int fair = (int)(cores > 0 ? cores : 1) / world_local_size(m->world);
     ops_options options = {.backend = o->backend,
                            .device = o->share_gpu ? 0 : world_local_rank(m->world),
+                           .device_shared = o->share_gpu && world_local_size(m->world) > 1,
                            .threads = o->threads ? o->threads : fair > 0 ? fair : 1,
                            .loading = o->progress ? tell_progress : NULL,
                            .user = m};
