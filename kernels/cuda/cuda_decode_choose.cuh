@@ -46,8 +46,9 @@ __device__ static inline float choose_best(int lane, int sequence, decode_place 
     return weight;
 }
 
-/* One of the experts that some sequence chose, in their order, and the block's tiles of it: those of [begin, end), which count through all of them. */
-__device__ static inline void choose_user(decode_expert &e, int index, unsigned firsts, unsigned same, int lane)
+/* Number `index` of the experts that some sequence chose, in the order of the lanes, and its users; none, if there are not so many. Lane sequence * MAX_TOP_K + choice stands
+ * for a choice; firsts: lanes whose expert no lower lane chose; same: the lanes that chose this lane's. */
+__device__ static inline void choose_users(decode_expert &e, int index, unsigned firsts, unsigned same, int lane)
 {
     unsigned below = (1u << lane) - 1;
     int leader = __ffs((int)__ballot_sync(~0u, (firsts >> lane & 1) && __popc(firsts & below) == index)) - 1;
@@ -77,7 +78,7 @@ __device__ static inline void choose_experts(int lane)
     int id = chosen ? s.ids[min(sequence, SEQUENCES - 1)][choice] : -1 - lane;
     unsigned same = __match_any_sync(~0u, id), firsts = __ballot_sync(~0u, chosen && !(same & ((1u << lane) - 1)));
     int experts = __popc(firsts), first = (int)(blockIdx.x * (unsigned)experts / gridDim.x);
-    for (int i = 0; i < EXPERTS_OF_BLOCK; i++) choose_user(s.experts[i], first + i, firsts, same, lane);
+    for (int i = 0; i < EXPERTS_OF_BLOCK; i++) choose_users(s.experts[i], first + i, firsts, same, lane);
     if (lane < 2 * EXPERTS_OF_BLOCK) {
         decode_expert &e = s.experts[lane / 2];
         int product = lane % 2, tiles = s.row_tiles[product], start = product ? 3 : 1, before = (first + lane / 2) * (tiles + start) + start;
