@@ -38,6 +38,8 @@ failed=0
 summary=""
 fuzz_runs=5000
 accuracy_each=5 # questions of each kind
+workers=$(($(nproc) + 1)) # tests side by side, many of which mostly wait
+clients=$((workers < 6 ? workers : 6)) # files of Python tests side by side, each with servers of its own
 architectures=90a # with --long others too
 if [ $long -eq 1 ]; then
     export GPTOSS_LONG=1
@@ -47,13 +49,19 @@ if [ $long -eq 1 ]; then
 fi
 if [ "$(id -u)" -eq 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 export OMPI_MCA_rmaps_base_oversubscribe=1
-export OMP_WAIT_POLICY=passive # tests run side by side: waiting threads must not spin
+export OMP_WAIT_POLICY=passive OMPI_MCA_mpi_yield_when_idle=1 # tests run side by side: threads and ranks that wait must not spin
 export UBSAN_OPTIONS=print_stacktrace=1
 # What Open MPI itself never frees is no leak of ours (tests/comm/keep_modules.c lets the check tell).
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
 export GPTOSS_TESTS_DIR=$PWD/tests
 
-# step NAME COMMAND...: runs it into a log; the end of the log is shown only if it fails.
+# Of the log of a step that failed: its end, and before it the lines further up that say what failed.
+show_failure() {
+    head -n -60 "$1" | grep -E '^(FAILED|ERROR) |\*\*\*(Failed|Timeout|Exception|Not Run)|\[  FAILED  \] |: error: ' | head -n 40
+    tail -n 60 "$1"
+}
+
+# step NAME COMMAND...: runs it into a log, of which something is shown only if it fails.
 step() {
     local name=$1 start=$SECONDS code=0
     shift
@@ -63,7 +71,7 @@ step() {
         printf 'ok      %4d s\n' $((SECONDS - start))
     else
         printf 'FAILED  %4d s   %s\n' $((SECONDS - start)) "$LOGS/$name.log"
-        tail -n 60 "$LOGS/$name.log"
+        show_failure "$LOGS/$name.log"
         failed=$((failed + 1))
     fi
     return $code
@@ -80,60 +88,36 @@ count_ctest() {
     echo "${programs:-0} programs, $cases cases passed, ${bad:-?} programs failed"
 }
 
+# No build goes on beside tests: ranks wait for each other's turns then, which costs more than idle cores do, and some tests look at the time.
 build() { cmake --preset "$1" "${@:2}" && cmake --build --preset "$1"; }
-
-# The builds after the first one go on beside the tests of that one, behind them in everything: `later` starts them, one after the other, and `now NAME` is a
-# step that waits for one.
-later() {
-    while [ $# -gt 0 ]; do
-        build_$1 >"$LOGS/later-$1.log" 2>&1
-        echo $? >"$LOGS/later-$1.code"
-        shift
-    done
-}
-start_later() {
-    local rest=""
-    if [ $started -eq 1 ]; then return; fi
-    started=1
-    for part in asan fuzz; do
-        if wants $part; then rest="$rest $part"; fi
-    done
-    # shellcheck disable=SC2086
-    (renice -n 19 $BASHPID >/dev/null; later $rest) &
-}
-started=0
-now() {
-    while [ ! -e "$LOGS/later-$1.code" ]; do sleep 0.2; done
-    cat "$LOGS/later-$1.log"
-    return "$(cat "$LOGS/later-$1.code")"
-}
 build_release() { build release "-DGPTOSS_CUDA_ARCHITECTURES=$architectures"; }
-build_asan() { build asan "-DGPTOSS_CUDA_ARCHITECTURES=$architectures"; }
+# Less optimised and described than the preset says: two thirds of the time to build, and the tests take no longer.
+build_asan() { build asan "-DGPTOSS_CUDA_ARCHITECTURES=$architectures" "-DCMAKE_C_FLAGS_RELWITHDEBINFO=-O1 -g1 -DNDEBUG"; }
 build_fuzz() { cmake --preset fuzz "-DGPTOSS_FUZZ_RUNS=$fuzz_runs" && cmake --build --preset fuzz --target fuzz_targets; }
 
-# ctest -V keeps the counts of cases in the log. What measures times runs alone, before anything else is begun.
+# ctest -V keeps the counts of cases in the log. What measures times runs alone.
 run_ctest() {
     local with="ctest --test-dir build/$1 -V --timeout 300" without="" code=0
     if [ $long -eq 0 ]; then without="|long"; fi
     $with -L timed -LE "nothing$without" || code=1
-    start_later
-    $with -j "$(nproc)" -LE "timed$without" || code=1
+    $with -j "$workers" -LE "timed$without" || code=1
     return $code
 }
 
 # Under the sanitizers a minute of clients becomes five: by default those that feed the program bad or unusual input, with --long all.
 run_python() {
-    local preset=$1 server=tests/server what=tests/e2e code=0
+    local preset=$1 server=tests/server what=tests/e2e spread=loadfile code=0
     if [ "$preset" = asan ] && [ $long -eq 0 ]; then
         server="tests/server/test_http_hostile.py tests/server/test_forced_output.py"
         what=tests/e2e/test_hostile.py
+        spread=load # which are few files
     fi
     # One call each: two folders have a conftest.
     if [ "$preset" = release ]; then build/venv/bin/python -m pytest tests/grammar -q -rfEs -p no:cacheprovider || code=1; fi
-    # shellcheck disable=SC2086
-    build/venv/bin/python -m pytest $server -n 2 --dist loadfile -q -rfEs --durations=8 -p no:cacheprovider || code=1
-    # shellcheck disable=SC2086
-    build/venv/bin/python -m pytest $what -q -rfEs --durations=8 -p no:cacheprovider || code=1
+    for folder in "$server" "$what"; do
+        # shellcheck disable=SC2086
+        build/venv/bin/python -m pytest $folder -n "$clients" --dist $spread -q -rfEs --durations=8 -p no:cacheprovider || code=1
+    done
     return $code
 }
 
@@ -183,19 +167,17 @@ test_python() {
     fi
     export GPTOSS_BUILD_DIR=$PWD/build/$preset
     step "python-$preset" run_python "$preset"
-    note "python-$preset" "$(tail -n 1 "$LOGS/python-$preset.log")"
+    note "python-$preset" "$(grep -E '^[0-9]+ (passed|failed|error|skipped).* in ' "$LOGS/python-$preset.log" | sed 's/ in [0-9.]*s.*//' | paste -sd '+' | sed 's/+/ + /g')"
 }
 
-rm -f $LOGS/later-*.code
 if wants release; then test_build release build_release; fi
-start_later
 python=false
 if wants python && step venv wait_venv; then python=true; fi
 if $python; then test_python release; fi
-if wants asan; then test_build asan now asan; fi
+if wants asan; then test_build asan build_asan; fi
 if wants fuzz; then
-    if step build-fuzz now fuzz; then
-        step test-fuzz ctest --test-dir build/fuzz -V -L fuzz --timeout 3000
+    if step build-fuzz build_fuzz; then
+        step test-fuzz ctest --test-dir build/fuzz -V -j "$(nproc)" -L fuzz --timeout 3000
         note fuzz "$(count_ctest "$LOGS/test-fuzz.log" | sed 's/ programs, .* cases passed/ targets/'), $fuzz_runs inputs each"
     else
         note fuzz "does not build"

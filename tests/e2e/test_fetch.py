@@ -13,7 +13,7 @@ import sys
 import time
 
 import pytest
-from conftest import PROGRAM, ROOT, environment
+from conftest import PROGRAM, ROOT, environment, wait_until
 from hub import COMMIT, Hub, model_files
 
 NAME = "openai/gpt-oss-20b"
@@ -48,9 +48,9 @@ def settings(hub, home, **more):
     return env
 
 
-def begin(hub, home, *flags, env=None, **how):
+def begin(hub, home, *flags, env=None, stderr=subprocess.PIPE):
     return subprocess.Popen([PROGRAM, "fetch", hub.repository, *map(str, flags)], env=settings(hub, home, **(env or {})), stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, **how)
+                            stderr=stderr, text=True)
 
 
 def fetch(hub, home, *flags, code=0, env=None):
@@ -232,7 +232,7 @@ def test_wrong_checksum_of_a_small_file(hubs, home):
 
 def test_signatures_run_out(hubs, home):
     hub = hubs()
-    hub.rate, hub.signature_seconds = 400_000, 0.2
+    hub.signature_uses = 4  # of the nine parts of a file and more
     fetch(hub, home, "--part-size", "32KiB", "--connections", "2")
     assert_holds(snapshot(home), wanted(hub.files))
     assert hub.sent == large(hub)
@@ -252,22 +252,25 @@ def test_without_ranges(hubs, home):
     assert_holds(snapshot(home), wanted(hub.files))
 
 
-def wait_for_bytes(hub, process, more):
-    """Until that many more bytes were sent, or the process ended."""
+def begin_and_hold(hub, home, more, *flags):
+    """A fetch to which that many bytes were sent, but for what is under way, and which gets no more until hub.let_go()."""
     until = hub.sent + more
+    hub.hold_after(more)
+    process = begin(hub, home, *flags)
     while hub.sent < until and process.poll() is None:
         time.sleep(0.002)
+    return process
 
 
 def kill_often(hub, home, cuts, step, *flags):
     """Kills the fetch `cuts` times, each after up to `step` bytes, and lets it end at last."""
     draw = random.Random(3)
     for _ in range(cuts):
-        process = begin(hub, home, *flags)
-        wait_for_bytes(hub, process, draw.choice([1, draw.randint(1, step)]))
+        process = begin_and_hold(hub, home, draw.choice([1, draw.randint(1, step)]), *flags)
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
+        hub.let_go(drop=True)
     fetch(hub, home, *flags)
 
 
@@ -294,10 +297,11 @@ def test_a_gigabyte_killed_twenty_times(hubs, home):
 
 def killed_once(hub, home, *flags):
     hub.rate = 1_000_000
-    process = begin(hub, home, *flags)
-    wait_for_bytes(hub, process, 700_000)
+    process = begin_and_hold(hub, home, 700_000, *flags)
     process.kill()
     process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    hub.let_go(drop=True)
     hub.rate = None
 
 
@@ -322,11 +326,11 @@ def test_a_broken_record_begins_anew(hubs, home):
 def test_interrupted(hubs, home, number, code):
     hub = hubs(model_files(shards=1, shard=3_000_000))
     hub.rate = 2_000_000
-    process = begin(hub, home, "--connections", "1")
-    wait_for_bytes(hub, process, 500_000)
+    process = begin_and_hold(hub, home, 500_000, "--connections", "1")
     process.send_signal(number)
-    _, err = process.communicate(timeout=5)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == code and "interrupted" in err and err.count("ERROR") <= 1
+    hub.let_go(drop=True)
     hub.rate = None
     fetch(hub, home)
     assert_holds(snapshot(home), wanted(hub.files))
@@ -336,10 +340,15 @@ def test_interrupted(hubs, home, number, code):
 @pytest.mark.parametrize("plain", [False, True])
 def test_two_at_once(hubs, home, tmp_path, plain):
     hub = hubs()
-    hub.rate = 2_000_000
+    hub.hold_after(1)
     flags = ["--to", tmp_path / "plain"] if plain else []
-    both = [begin(hub, home, *flags) for _ in range(2)]
-    errors = [p.communicate(timeout=30)[1] for p in both]
+    logs = [tmp_path / "first", tmp_path / "second"]
+    both = [begin(hub, home, *flags, stderr=log.open("w")) for log in logs]
+    wait_until(lambda: any("waiting for another fetch" in log.read_text() for log in logs))
+    hub.let_go()
+    for process in both:
+        process.communicate(timeout=30)
+    errors = [log.read_text() for log in logs]
     assert [p.returncode for p in both] == [0, 0], errors
     assert sum("waiting for another fetch" in e for e in errors) == 1
     assert hub.sent == large(hub)
@@ -361,10 +370,10 @@ def test_a_full_disk(hubs, home, tmp_path):
         pytest.skip("mounting needs rights that are not there")
     try:
         hub = hubs(model_files(shards=2, shard=300_000))
-        hub.rate = 500_000
-        process = begin(hub, home, "--to", disk)
-        wait_for_bytes(hub, process, 1)
+        hub.rate = 5_000_000  # so that it comes in small pieces
+        process = begin_and_hold(hub, home, 1, "--to", disk)
         (disk / "other").write_bytes(bytes(500_000))  # somebody else fills it meanwhile
+        hub.let_go()
         _, err = process.communicate(timeout=30)
         assert process.returncode == 3 and "make room" in err, err
         (disk / "other").unlink()
@@ -427,7 +436,7 @@ def test_no_hub(hubs, home):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    _, err = fetch(hub, home, "--retries", "1", code=5, env={"HF_ENDPOINT": address})
+        _, err = fetch(hub, home, "--retries", "1", code=5, env={"HF_ENDPOINT": address})
     assert "gave up" in err and address in err
 
 

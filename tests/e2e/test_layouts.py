@@ -18,11 +18,15 @@ def prompts():
     return made + [shared + [draw.randrange(4000) for _ in range(n)] for n in (1, 20, 60)]
 
 
-def greedy(server, prompt, max_tokens=24):
-    body = {"prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": True, "logprobs": 0, "return_tokens_as_token_ids": True}
+def greedy_of_one_request(server, prompts, max_tokens=24):
+    body = {"prompt": prompts, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": True, "logprobs": 0, "return_tokens_as_token_ids": True}
     answer = requests.post(server.url + "/v1/completions", json=body, timeout=120)
     assert answer.status_code == 200, answer.text
-    return answer.json()["choices"][0]["logprobs"]["tokens"]
+    return [choice["logprobs"]["tokens"] for choice in answer.json()["choices"]]
+
+
+def greedy(server, prompt):
+    return greedy_of_one_request(server, [prompt])[0]
 
 
 def all_greedy(server, together):
@@ -72,8 +76,7 @@ def test_preemption_agrees(start):
     small = start(2, "--max-model-len", "400", "--set", "engine.kv_cache=2200KiB", "--set", "engine.max_tokens_per_step=64")
     large = start(2)
     starts = [[i] * 8 for i in range(1, 7)]
-    with concurrent.futures.ThreadPoolExecutor(len(starts)) as pool:
-        answers = [list(pool.map(lambda p, s=server: greedy(s, p, 350), starts)) for server in (small, large)]
+    answers = [greedy_of_one_request(server, starts, 350) for server in (small, large)]
     assert answers[0] == answers[1]
     metrics = requests.get(small.url + "/metrics", timeout=10).text
     assert [float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("vllm:num_preemptions_total")][0] > 0

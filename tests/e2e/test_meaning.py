@@ -12,7 +12,7 @@ import re
 import openai
 import pytest
 
-from conftest import BACKEND, ROOT, Server
+from conftest import BACKEND, LONG, ROOT, Server
 
 MODEL = pathlib.Path(os.environ.get("GPTOSS_TINY", ROOT / "tests" / "data" / "tiny"))  # another checkpoint of the same training
 pytestmark = pytest.mark.skipif(not (MODEL / "config.json").exists(), reason=f"{MODEL} holds no trained model")
@@ -41,7 +41,8 @@ CLOSED_WORLD = {
 
 @pytest.fixture(scope="module")
 def server():
-    running = Server(1 if BACKEND == "cuda" else 2, MODEL)  # two ranks that share a GPU take turns on it: minutes
+    # That ranks change nothing is what test_layouts.py and test_goldens.py show. Two that share a GPU take turns on it: minutes.
+    running = Server(2 if LONG and BACKEND != "cuda" else 1, MODEL)
     yield running
     if running.process.poll() is None:
         assert running.stop() == 0, running.text()

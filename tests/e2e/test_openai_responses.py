@@ -190,7 +190,7 @@ def test_background(client):
         time.sleep(0.02)
         response = client.responses.retrieve(response.id)
     assert response.status == "completed" and "93" in response.output_text
-    long = client.responses.create(model="tiny", input="Go on", background=True, max_output_tokens=800, extra_body={"ignore_eos": True})
+    long = client.responses.create(model="tiny", input="Go on", background=True, max_output_tokens=8000, extra_body={"ignore_eos": True})
     cancelled = client.responses.cancel(long.id)
     assert cancelled.status == "cancelled" and client.responses.retrieve(long.id).status == "cancelled"
 

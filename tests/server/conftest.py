@@ -13,7 +13,7 @@ def shared():
 
 @pytest.fixture
 def server(shared):
-    shared.order(set={"scripts": [], "interval_ms": 0, "repeat": False, "by_seed": False, "random": 0, "ending": 0, "max_queue": 1024, "draining": False, "alive": True}, forget=True)
+    shared.order(set={"scripts": [], "interval_ms": 0, "repeat": False, "by_seed": False, "random": 0, "ending": 0, "hold": None, "max_queue": 1024, "draining": False, "alive": True}, forget=True)
     yield shared
     assert shared.process.poll() is None, "the server died"
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import threading
 import time
 
 from described import Description
@@ -17,6 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("GPTOSS_BUILD_DIR", ROOT / "build" / "release"))
 DESCRIPTION = Description(json.loads((ROOT / "runtime" / "server" / "openapi.json").read_text()))
 VOCABULARY = ROOT / "runtime" / "text" / "data" / "o200k_base.tiktoken"
+
+PATIENCE = 30  # seconds that anything may take which happens at once on an idle machine
 
 # o200k_harmony
 RETURN, CONSTRAIN, CHANNEL, START, END, MESSAGE, CALL = 200002, 200003, 200005, 200006, 200007, 200008, 200012
@@ -35,31 +38,77 @@ class FakeServer:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def say(self, *scripts, interval_ms=0, repeat=False):
-        """The ids that the next sequences generate; forgets what was submitted before."""
-        self.order(set={"scripts": scripts, "interval_ms": interval_ms, "repeat": repeat}, forget=True)
+    def say(self, *scripts, interval_ms=0, repeat=False, hold=None):
+        """The ids that the next sequences generate; forgets what was submitted before. hold: after so many tokens each waits, until hold() is called."""
+        self.order(set={"scripts": scripts, "interval_ms": interval_ms, "repeat": repeat, "hold": hold}, forget=True)
+
+    def hold(self, tokens=None):
+        """Lets what runs come to so many tokens; None: to its end."""
+        self.order(set={"hold": tokens})
 
     def report(self):
         return self.order(report=True)
 
-    def wait_idle(self, seconds=2.0):
-        """The records once nothing runs; fails when something runs on."""
+    def wait_report(self, wanted, what, seconds=PATIENCE):
+        """The report once it is as wanted."""
         end = time.monotonic() + seconds
-        while True:
-            report = self.report()
-            if report["running"] == 0:
-                return report["submitted"]
-            assert time.monotonic() < end, f"{report['running']} sequences still run"
+        while not wanted(report := self.report()):
+            assert time.monotonic() < end, f"{what}: {report}"
             time.sleep(0.005)
+        return report
 
-    def wait_submitted(self, seconds=5.0):
-        """Until the engine has had a request: before that, nothing runs either."""
+    def wait_idle(self, submitted=0):
+        """The records once so many sequences were begun and nothing runs; fails when something runs on."""
+        return self.wait_report(lambda r: not r["running"] and len(r["submitted"]) >= submitted, "sequences still run, or never began")["submitted"]
+
+    def wait_submitted(self, n=1):
+        """Until the engine has had so many sequences: before that, nothing runs either."""
+        self.wait_report(lambda r: len(r["submitted"]) >= n, "no request reached the engine")
+
+    def wait_generated(self, tokens):
+        """Until every sequence has had so many tokens."""
+        self.wait_report(lambda r: r["submitted"] and all(s.get("generated", 0) >= tokens for s in r["submitted"]), "not so many tokens came")
+
+    def load(self):
+        return json.loads(self.request("GET", "/load")[2])["server_load"]
+
+    def wait_load(self, wanted, seconds=PATIENCE):
         end = time.monotonic() + seconds
-        while not self.report()["submitted"]:
-            assert time.monotonic() < end, "no request reached the engine"
-            time.sleep(0.005)
+        while (found := self.load()) != wanted:
+            assert time.monotonic() < end, f"/load is {found}, not {wanted}"
+            time.sleep(0.002)
 
-    def request(self, method, path, body=None, headers=None, timeout=10):
+    def cpu_seconds(self):
+        """Of all its threads so far. What it has done is seen by that, however little of the machine it gets."""
+        fields = open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def health_seconds(self):
+        """How long an answer takes that has nothing to wait for."""
+        began = time.monotonic()
+        assert self.request("GET", "/health")[0] == 200
+        return time.monotonic() - began
+
+    def check_serves_during(self, work, enough=8, rounds=5):
+        """work(): a request that gives the server much to do. Others are answered meanwhile about as fast as when there is nothing to do.
+
+        It is asked again while this process has not caught the server at it `enough` times, because the machine was busy. A server that does such work between
+        answers is caught at most once a request. The median, because single answers may wait for the machine.
+        """
+        idle = sorted(self.health_seconds() for _ in range(21))[10]
+        waits = []
+        for _ in range(rounds):
+            worker = threading.Thread(target=work)
+            worker.start()
+            while worker.is_alive():
+                if self.load():
+                    waits.append(self.health_seconds())
+            worker.join()
+            if len(waits) >= enough:
+                break
+        assert len(waits) >= enough and sorted(waits)[len(waits) // 2] < 0.02 + 4 * idle, (idle, waits[:20])
+
+    def request(self, method, path, body=None, headers=None, timeout=PATIENCE):
         """(status, headers, bytes) of one request on its own connection; the answer must be one that /openapi.json describes."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
@@ -114,10 +163,10 @@ class FakeServer:
             self.words[text] = self.post("/tokenize", {"prompt": text})["tokens"]
         return self.words[text]
 
-    def connect(self, timeout=10):
+    def connect(self, timeout=PATIENCE):
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
-    def raw(self, data, timeout=10):
+    def raw(self, data, timeout=PATIENCE):
         """Sends bytes and returns all that comes back until the server closes."""
         with self.connect(timeout) as s:
             s.sendall(data)
@@ -152,7 +201,7 @@ class FakeServer:
         """Ends it and checks that it ended well: under the sanitizers a leak shows here."""
         if self.process.poll() is None:
             self.process.stdin.close()
-        assert self.process.wait(timeout=20) == 0
+        assert self.process.wait(PATIENCE) == 0
 
 
 def parse_named_events(data):

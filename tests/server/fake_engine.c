@@ -8,7 +8,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_RANKS = 64 };
+enum {
+    MAX_RANKS = 64,
+    MAX_AHEAD = 1024, /* events that nobody has fetched: beyond them nothing more is said, so that a server that gets no processor for a while is not buried */
+    NO_HOLD = INT32_MAX,
+};
 
 typedef struct script {
     int32_t *ids;
@@ -37,7 +41,9 @@ struct engine {
     size_t n_scripts, next_script;
     bool repeat, by_seed, alive, draining;
     double interval;
+    int hold;               /* tokens after which a sequence waits, NO_HOLD: none waits */
     int max_queue, running;
+    int refused;            /* submissions */
     int n_ranks;
     engine_memory memory[MAX_RANKS]; /* without a device: not known */
     uint64_t random;        /* state of the generator; 0: scripts are followed */
@@ -206,11 +212,13 @@ static void *tick(void *user)
     while (!e->stop) {
         double now = now_seconds();
         int given = 0;
+        bool room = e->n_events - e->first_event < MAX_AHEAD;
         for (run *r = e->runs, *next; r; r = next) {
             next = r->next;
             bool alive = true;
             /* without an interval a tick gives a hundred tokens, so that runs still take turns */
-            for (int i = 0; alive && i < 100 && (r->due <= now || r->cancelled || e->draining); i++) {
+            bool ends = r->cancelled || e->draining;
+            for (int i = 0; alive && i < 100 && (ends || (room && r->due <= now && r->n_given < e->hold)); i++) {
                 r->due += e->interval;
                 given++;
                 alive = give(e, r);
@@ -241,6 +249,7 @@ status engine_submit(engine *e, const engine_request *request, uint64_t *id, sta
     status result = STATUS_OK;
     pthread_mutex_lock(&e->lock);
     if (e->draining || e->running >= e->max_queue) {
+        e->refused++;
         result = status_fail(detail, STATUS_BUSY, "the queue is full (%d requests)", e->max_queue);
     } else if (request->n_prompt < 1 || request->n_prompt > e->max_model_len) {
         result = status_fail(detail, STATUS_INVALID, "a prompt of %d tokens", request->n_prompt);
@@ -371,6 +380,7 @@ void fake_engine_set(engine *e, const json_t *orders)
     if ((value = json_object_get(orders, "random"))) e->random = (uint64_t)json_integer_value(value);
     if ((value = json_object_get(orders, "ending"))) e->ending = (int)json_integer_value(value);
     if ((value = json_object_get(orders, "interval_ms"))) e->interval = json_number_value(value) * 1e-3;
+    if ((value = json_object_get(orders, "hold"))) e->hold = json_is_integer(value) ? (int)json_integer_value(value) : NO_HOLD;
     if ((value = json_object_get(orders, "max_queue"))) e->max_queue = (int)json_integer_value(value);
     pthread_mutex_unlock(&e->lock);
 }
@@ -378,7 +388,8 @@ void fake_engine_set(engine *e, const json_t *orders)
 json_t *fake_engine_report(engine *e)
 {
     pthread_mutex_lock(&e->lock);
-    json_t *report = json_pack("{s:o s:i}", "submitted", json_deep_copy(e->records), "running", e->running);
+    for (const run *r = e->runs; r; r = r->next) json_object_set_new(r->record, "generated", json_integer(r->n_given));
+    json_t *report = json_pack("{s:o s:i s:i}", "submitted", json_deep_copy(e->records), "running", e->running, "refused", e->refused);
     pthread_mutex_unlock(&e->lock);
     return report;
 }
@@ -387,6 +398,7 @@ void fake_engine_forget(engine *e)
 {
     pthread_mutex_lock(&e->lock);
     json_array_clear(e->records);
+    e->refused = 0;
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -401,6 +413,7 @@ engine *fake_engine_open(int max_model_len, int32_t vocab)
     e->alive = true;
     e->n_ranks = 1;
     e->max_queue = 1024;
+    e->hold = NO_HOLD;
     e->records = json_array();
     e->bits = checked(calloc(ops_mask_words(vocab), sizeof *e->bits));
     e->allowed = checked(calloc((size_t)vocab, sizeof *e->allowed));

@@ -1,6 +1,5 @@
 """/v1/completions and the small endpoints over the fake engine."""
 import json
-import time
 
 import pytest
 
@@ -53,14 +52,17 @@ def test_many_prompts_more_than_the_queue_holds(server):
 @pytest.mark.parametrize("stay", [True, False])
 def test_a_call_that_was_begun_waits_for_room(server, stay):
     """Others may fill the queue while a call of many sequences runs: it loses nothing, and may be hung up on."""
-    server.say(server.ids(" w") * 30, interval_ms=5, repeat=True)
+    server.say(server.ids(" w") * 30, repeat=True, hold=5)
     server.order(set={"max_queue": 1})
     with server.connect() as s:
         body = json.dumps({"prompt": "x", "n": 4, "max_tokens": 30, "stream": True}).encode()
         s.sendall(b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(body)) + body)
         data = s.recv(65536)
-        server.order(set={"max_queue": 0})
+        server.wait_submitted()
+        refused = server.order(set={"max_queue": 0}) or server.report()["refused"]
+        server.hold()
         assert len(server.wait_idle()) == 1, "the rest found no room"
+        server.wait_report(lambda r: r["refused"] > refused, "the rest was not tried")
         if stay:
             server.order(set={"max_queue": 1})
             while b"[DONE]" not in data:
@@ -68,6 +70,7 @@ def test_a_call_that_was_begun_waits_for_room(server, stay):
                 assert piece, data[-300:]
                 data += piece
             assert b'"error"' not in data and data.count(b'"finish_reason":"length"') == 4
+    server.wait_load(0)
     server.order(set={"max_queue": 9})
     assert server.post(PATH, {"prompt": "x", "max_tokens": 2})["usage"]["completion_tokens"] == 2
     assert len(server.wait_idle()) == (5 if stay else 2)
@@ -75,7 +78,7 @@ def test_a_call_that_was_begun_waits_for_room(server, stay):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_stop_string(server, stream):
-    server.say(server.ids("one two three four") * 50, interval_ms=1)
+    server.say(server.ids("one two three four") * 50, hold=50)  # it ends only by being cancelled
     request = {"prompt": "x", "stop": "o th", "max_tokens": 500}
     if stream:
         events = server.events(PATH, request)
@@ -85,7 +88,7 @@ def test_stop_string(server, stream):
         text = last["text"]
     assert text == "one tw" and last["stop_reason"] == "o th" and last["finish_reason"] == "stop"
     record, = server.wait_idle()
-    assert record["cancelled"] and record["generated"] < 60
+    assert record["cancelled"]
 
 
 def test_min_tokens_keeps_stop_strings_away(server):
@@ -256,10 +259,12 @@ def test_http_metrics(own_server):
         server.request("GET", f"/nothing/{i}")
         server.request(f"VERB{i}", "/nothing")
     server.raw(b"x\r\n\r\n")
+    server.hold(0)
     with server.connect() as s:  # hangs up before the answer
         s.sendall(b'POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 14\r\n\r\n{"prompt":[1]}')
-        time.sleep(0.05)
+        server.wait_submitted(3)
     server.wait_idle()
+    server.wait_load(0)
     counts = http_figures(server, "http_requests_total")
     assert counts.pop('{handler="/tokenize",method="POST",status="2xx"}') == 1, "say() asked for ids"
     assert counts == {
@@ -271,7 +276,7 @@ def test_http_metrics(own_server):
     buckets = [v for k, v in http_figures(server, "http_request_duration_seconds_bucket").items() if label in k]
     assert buckets == sorted(buckets) and buckets[-1] == 4 and buckets[0] <= 2, "the two that generate take more than 0.1 s, to the end of the stream"
     assert http_figures(server, "http_request_duration_seconds_count")[f"{{{label}}}"] == 4
-    assert 0.24 < http_figures(server, "http_request_duration_seconds_sum")[f"{{{label}}}"] < 10
+    assert 0.24 < http_figures(server, "http_request_duration_seconds_sum")[f"{{{label}}}"] < 60, "in seconds: as milliseconds it would be 240 and more"
 
 
 def test_openai_client(server):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fake import RETURN, parse_named_events
+from fake import PATIENCE, RETURN, parse_named_events
 from response_order import check_order
 
 RESPONSES = "/v1/responses"
@@ -112,23 +112,25 @@ def test_every_place_to_take_it_up(server, what):
 
 
 def test_a_client_that_went_comes_back(server):
-    server.say(server.answer(" ".join(str(n) for n in range(100)), reasoning="r"), interval_ms=4)
+    server.say(server.answer(" ".join(str(n) for n in range(100)), reasoning="r"), hold=20)
     stream = begin(server)
     identity = identity_of(stream)
     stream.until(b"output_text.delta")
     stream.close()
     seen = parse_named_events(stream.body()[0])
-    for _ in range(3):
+    for more in (30, 40, 50):
+        server.hold(more)
         stream = follow(server, identity, seen[-1]["sequence_number"])
         stream.until(b"\n\n")
         stream.close()
         seen += parse_named_events(stream.body()[0])
         assert json.loads(get(server, identity, "")[1])["status"] == "in_progress", "it goes on meanwhile"
-    later = seen[-1]["sequence_number"] + 20
+    later = 100  # far behind what the 50 tokens have made
     future = follow(server, identity, later)
+    server.hold()
     seen += parse_named_events(follow(server, identity, seen[-1]["sequence_number"]).whole())
     assert check_order(seen)["status"] == "completed"
-    assert parse_named_events(future.whole()) == seen[later + 1:], "what had not come yet was waited for"
+    assert len(seen) > later + 20 and parse_named_events(future.whole()) == seen[later + 1:], "what had not come yet was waited for"
 
 
 def test_many_read_at_once(server):
@@ -164,7 +166,7 @@ def test_head(server):
 @pytest.mark.parametrize("how", ["cancel", "delete", "failure"])
 def test_an_early_end_reaches_all(own_server, how):
     server = own_server()
-    server.say(server.answer("one two three four") + server.ids("x") * 1000, interval_ms=5)
+    server.say(server.answer("one two three four") + server.ids("x") * 1000, hold=20)
     stream = begin(server, ignore_eos=True)
     identity = identity_of(stream)
     other = follow(server, identity, 1)
@@ -193,7 +195,7 @@ def test_closing_leaves_slow_readers(own_server):
         follow(server, identity)
     stream.whole()
     server.close(seconds=0.2)
-    assert server.process.wait(timeout=10) == 0
+    assert server.process.wait(PATIENCE) == 0
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
@@ -224,15 +226,18 @@ def resident(server, what):
 
 
 def test_who_reads_slowly_is_waited_for_and_costs_little(own_server):
-    """The stream is far larger than what any connection may have unsent; ten readers, who read nothing until it is over."""
+    """The stream is far larger than what any connection may have unsent; ten readers, who read only how it begins until it is over."""
     server = own_server("max_model_len=100000")
-    server.say(long_answer(server))
+    server.say(long_answer(server), hold=20)
     before = resident(server, "VmRSS")
     stream = begin(server)
     identity = identity_of(stream)
     stream.close()
     slow = [follow(server, identity) for _ in range(10)]
-    server.wait_idle(20)
+    for one in slow:
+        one.until(b"output_text.delta")
+    server.hold()
+    server.wait_idle(1)
     grown = resident(server, "VmHWM") - before
     whole = follow(server, identity).whole()
     assert len(whole) > 6e6 and check_order(parse_named_events(whole))["status"] == "completed"
@@ -243,9 +248,10 @@ def test_who_reads_slowly_is_waited_for_and_costs_little(own_server):
         thread.join()
     assert all(one.body() == (whole, True) for one in slow[:2])
     # What is kept of the stream, the response in its last event, the scratch that this was written to, and what the allocator has over, which varies:
-    # the stream's size in all, where a copy for each reader would be ten times it. 256 KiB for each reader, twice as libevent grows.
+    # the stream's size in all, where a copy for each reader would be ten times it. 256 KiB that may wait for each reader, which doubling makes 512, and that up
+    # to three times: where they are written, what is half sent, and what was added behind it; how often all three are there, the machine decides.
     if "libasan" not in open(f"/proc/{server.process.pid}/maps").read():  # which keeps what was freed
-        assert grown < len(whole) + 10 * (512 << 10), grown
+        assert grown < len(whole) + 10 * 3 * (512 << 10), grown
 
 
 def test_events_make_room(own_server):
@@ -253,10 +259,12 @@ def test_events_make_room(own_server):
     server = own_server("max_responses=200000", "max_model_len=100000")
     server.say(server.answer("x"))
     old = server.post(RESPONSES, {"input": "old"})
-    server.say([*server.answer("word")[:-1], *server.ids(" word") * 9000, RETURN], interval_ms=0.1)
+    server.say([*server.answer("word")[:-1], *server.ids(" word") * 9000, RETURN], interval_ms=0.1, hold=20)
     stream = begin(server)
     identity = identity_of(stream)
     other = follow(server, identity)
+    other.until(b"output_text.delta")
+    server.hold()
     events = parse_named_events(stream.whole())
     assert check_order(events)["status"] == "completed", "its own client noticed nothing"
     with pytest.raises((AssertionError, ConnectionResetError), match="the connection ended|reset"):
@@ -269,7 +277,7 @@ def test_events_make_room(own_server):
 
 def test_a_lost_stream_is_told(own_server):
     server = own_server("max_responses=20000", "max_model_len=100000")
-    server.say(long_answer(server), interval_ms=1)
+    server.say(long_answer(server), hold=1600)
     stream = begin(server)
     identity = identity_of(stream)
     stream.until(b'"sequence_number":1500,')

@@ -2,12 +2,14 @@
 import json
 import random
 import re
+import select
 import socket
 import struct
 import threading
 import time
 
 import pytest
+from fake import PATIENCE
 
 CHAT = "/v1/chat/completions"
 ASK = {"messages": [{"role": "user", "content": "hi"}]}
@@ -93,25 +95,23 @@ def test_surrogates_and_nul_in_text(server):
 
 def test_a_body_that_never_comes(own_server):
     server = own_server("head_seconds=0.3", "body_seconds=0.3", "idle_seconds=0.5")
-    start = time.monotonic()
-    assert codes(server.raw(b"POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")) == [408]
-    assert codes(server.raw(b"POST /tokenize HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab")) == [408]
-    assert codes(server.raw(b"GET /health HTTP/1.1\r\nHost")) == [408]
-    assert server.raw(b"") == b"", "an idle connection is closed without a word"
-    assert time.monotonic() - start < 12
+    for begun, code in ((b"POST /tokenize HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{", [408]),
+                        (b"POST /tokenize HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", [408]),
+                        (b"GET /health HTTP/1.1\r\nHost", [408]),
+                        (b"", [])):  # an idle connection is closed without a word
+        assert codes(server.raw(begun, timeout=8)) == code, "the limits that a server has by itself are ten seconds and more"
 
 
 def test_slow_headers_do_not_start_the_clock_anew(own_server):
     server = own_server("head_seconds=0.5")
+    head = b"GET /health HTTP/1.1\r\nHost: " + b"a" * 1500  # half a minute of it; the answer comes after half a second
     with server.connect() as s:
         start = time.monotonic()
-        try:
-            for byte in b"GET /health HTTP/1.1\r\nHost: " + b"a" * 400:
-                s.send(bytes([byte]))
-                time.sleep(0.02)
-        except OSError:
-            pass
-        assert time.monotonic() - start < 5
+        sent = 0
+        while sent < len(head) and not select.select([s], [], [], 0.02)[0]:
+            s.send(head[sent:sent + 1])
+            sent += 1
+        assert codes(s.recv(1000)) == [408] and 3 <= sent < len(head) and 0.45 < time.monotonic() - start < 15
     assert server.request("GET", "/health")[0] == 200
 
 
@@ -220,19 +220,19 @@ def test_keys(own_server, tmp_path):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("reset", [False, True])
 def test_a_hang_up_cancels_at_once(server, stream, reset):
-    server.say(server.answer("x " * 1000), interval_ms=5, repeat=True)
+    server.say(server.answer("x " * 1000), hold=20)  # nothing more is written, which would tell as well
     with server.connect() as s:
         s.sendall(http("POST", CHAT, json.dumps(dict(ASK, stream=stream, n=3)).encode()))
         if stream:
             read_until(s, b"content")
-        else:
-            time.sleep(0.1)
+        server.wait_submitted(3)
         assert server.report()["running"] == 3
         if reset:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     start = time.monotonic()
     records = server.wait_idle()
-    assert time.monotonic() - start < 0.5 and all(r["cancelled"] for r in records)
+    assert all(r["cancelled"] for r in records)
+    assert time.monotonic() - start < 5, "at once: the server's own limits for those who read nothing or say nothing are minutes"
 
 
 def test_hang_ups_in_every_state(server):
@@ -248,14 +248,13 @@ def test_hang_ups_in_every_state(server):
 def test_a_slow_reader_holds_up_nobody(own_server):
     """A reader that stops is cut off at its backlog's limit; another client's tokens come on time all the while."""
     server = own_server("max_backlog=200000")
-    server.say(server.ids(" w") * 1000, interval_ms=0, repeat=True)
+    server.say(server.ids(" w") * 1000, interval_ms=2, repeat=True)
     with server.connect() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.sendall(http("POST", "/v1/completions", json.dumps({"prompt": "x", "max_tokens": 4000, "n": 100, "stream": True}).encode()))
         slow.recv(100)
-        server.order(set={"interval_ms": 2})
         gaps = []
-        body = json.dumps({"prompt": "x", "max_tokens": 50, "stream": True}).encode()
+        body = json.dumps({"prompt": "x", "max_tokens": 400, "stream": True}).encode()
         with server.connect() as quick:
             quick.sendall(http("POST", "/v1/completions", body))
             last = time.monotonic()
@@ -264,8 +263,10 @@ def test_a_slow_reader_holds_up_nobody(own_server):
                 data += quick.recv(65536)
                 gaps.append(time.monotonic() - last)
                 last = time.monotonic()
-        assert max(gaps) < 0.5, max(gaps)
-        server.wait_idle(20)
+        # But for two, for which the machine may be to blame: a server that waits for the slow one waits for ever.
+        assert len(gaps) > 10 and sorted(gaps)[-3] < 0.5, gaps
+        records = server.wait_idle()
+        assert len(records) == 101 and sum(r["cancelled"] for r in records) == 100
         with pytest.raises(OSError):  # bytes to a closed connection come back as a reset
             for _ in range(100):
                 slow.send(b"x")
@@ -276,7 +277,7 @@ def test_a_reader_that_is_only_late_gets_everything(server):
     server.say(server.ids(" w") * 3000)
     with server.connect() as s:
         s.sendall(http("POST", "/v1/completions", json.dumps({"prompt": "x", "max_tokens": 3000, "stream": True}).encode()))
-        server.wait_idle(10)
+        server.wait_idle(1)
         time.sleep(0.2)
         data = read_until(s, b"[DONE]")
     assert data.count(b'"text":" w"') == 3000
@@ -302,33 +303,40 @@ def test_many_clients_at_once(server):
 
 def test_too_many_connections(own_server):
     server = own_server("max_connections=3")
-    held = [server.connect() for _ in range(3)]
-    time.sleep(0.1)
-    assert server.raw(http("GET", "/health")).startswith(b"HTTP/1.1 503")
+    held = [server.connect() for _ in range(3)]  # they stand in the queue of those to be accepted before the next one
+    ask = http("GET", "/health", headers="Connection: close\r\n")
+    assert server.raw(ask).startswith(b"HTTP/1.1 503")
     for s in held:
         s.close()
-    time.sleep(0.1)
-    assert server.request("GET", "/health")[0] == 200
+    end = time.monotonic() + PATIENCE
+    while (answer := server.raw(ask)).startswith(b"HTTP/1.1 503") and time.monotonic() < end:
+        pass
+    assert answer.startswith(b"HTTP/1.1 200")
 
 
 def test_a_long_answer_costs_no_more_per_token(own_server):
     server = own_server("max_model_len=200000")
     server.say(server.ids(" word") * 120000)
-    start = time.monotonic()
-    body = server.post("/v1/completions", {"prompt": "x", "max_tokens": 120000, "stop": ["never there"]})
-    assert len(body["choices"][0]["text"]) == 5 * 120000
-    assert time.monotonic() - start < 8
+    used = []
+    for tokens in (15000, 120000):
+        before = server.cpu_seconds()
+        body = server.post("/v1/completions", {"prompt": "x", "max_tokens": tokens, "stop": ["never there"]})
+        assert len(body["choices"][0]["text"]) == 5 * tokens
+        used.append(server.cpu_seconds() - before)
+    # Eight times as long: 8 times the work. Looking through all of it anew for each token would be 64 times, of which such a part would show.
+    assert used[1] < 16 * used[0] + 0.1, used
 
 
 # ---- the end ----
 
 def test_shutting_down_refuses_and_cuts(own_server):
     server = own_server()
-    server.say(server.answer("x " * 100), interval_ms=10, repeat=True)
+    server.say(server.answer("x " * 100), hold=20)
     with server.connect() as s, server.connect() as t:
         s.sendall(http("POST", CHAT, json.dumps(dict(ASK, stream=True)).encode()))
         t.sendall(http("POST", CHAT, json.dumps(ASK).encode()))
         read_until(s, b"content")
+        server.wait_submitted(2)
         server.order(set={"draining": True})
         tail = read_until(s, b"[DONE]")
         assert b'"code":503' in tail
@@ -342,12 +350,10 @@ def test_closing_sends_what_is_ready(own_server):
     server.say(server.ids(" w") * 500)
     with server.connect() as s:
         s.sendall(http("POST", "/v1/completions", json.dumps({"prompt": "x", "max_tokens": 500, "stream": True}).encode()))
-        server.wait_submitted()
-        server.wait_idle()
-        server.close(5)
-        start = time.monotonic()
+        server.wait_idle(1)
+        server.close(60)  # which it would take if it waited for more than what is ready
         assert read_until(s, b"[DONE]").count(b'"text":" w"') == 500
-        assert server.process.wait(10) == 0 and time.monotonic() - start < 3
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_closing_does_not_wait_for_ever(own_server):
@@ -356,9 +362,7 @@ def test_closing_does_not_wait_for_ever(own_server):
     with server.connect() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         s.sendall(http("POST", "/v1/completions", json.dumps({"prompt": "x", "max_tokens": 3000, "n": 30, "stream": True}).encode()))
-        server.wait_submitted()
-        server.wait_idle(20)
+        server.wait_idle(30)
         start = time.monotonic()
         server.close(0.5)
-        assert server.process.wait(10) == 0
-        assert 0.3 < time.monotonic() - start < 3
+        assert server.process.wait(PATIENCE) == 0 and time.monotonic() - start > 0.3

@@ -1,12 +1,11 @@
 """Requests of many megabytes: nobody else waits for them, and they may go, fail or be cut off like any other."""
 import json
+import select
 import socket
 import struct
-import threading
-import time
 
 import pytest
-from fake import RETURN
+from fake import PATIENCE, RETURN
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 TEXT = "The quick brown fox jumps over the lazy dog. Zażółć gęślą jaźń 12345; "
@@ -25,47 +24,48 @@ def head_of(path, size, more=""):
     return f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n{more}\r\n".encode()
 
 
-def load(server):
-    return json.loads(server.request("GET", "/load")[2])["server_load"]
-
-
-def wait_for_load(server, wanted, seconds=20):
-    end = time.monotonic() + seconds
-    while load(server) != wanted:
-        assert time.monotonic() < end, f"/load is {load(server)}, not {wanted}"
-        time.sleep(0.002)
+def send_until_busy(server, path, size, clients, waiting):
+    """Connections of clients that sent so much, when the server says that it is at work on `waiting` or more requests. It begins anew where too many were
+    answered before, because the machine held this process up."""
+    body = body_of(path, text_of(size))
+    for _ in range(10):
+        others = server.load()
+        made = [server.connect() for _ in range(clients)]
+        for s in made:
+            s.sendall(head_of(path, len(body)) + body)
+        while others + clients - len(select.select(made, [], [], 0)[0]) >= waiting:
+            if server.load() >= waiting:
+                return made
+        for s in made:
+            s.close()
+        server.wait_load(others)
+    pytest.fail("each time the server was done before it was asked")
 
 
 @pytest.mark.parametrize("path, code", [(CHAT, 400), (COMPLETIONS, 400), ("/tokenize", 200)])
 def test_others_are_served_meanwhile(server, path, code):
-    answer, waits = [], []
+    answers = []
     body = body_of(path, text_of(10_000_000))
-    sender = threading.Thread(target=lambda: answer.append(server.request("POST", path, body, timeout=120)))
-    sender.start()
-    wait_for_load(server, 1)
-    while not answer and load(server):
-        began = time.monotonic()
-        assert server.request("GET", "/health")[0] == 200
-        waits.append(time.monotonic() - began)
-    sender.join()
-    assert answer[0][0] == code, answer[0][2][:300]
-    # The median: single answers may wait for a busy machine. A server that tokenises in between has one wait, of all the time.
-    assert len(waits) >= 5 and sorted(waits)[len(waits) // 2] < 0.02, waits[:10]
+    server.check_serves_during(lambda: answers.append(server.request("POST", path, body, timeout=120)))
+    assert {answer[0] for answer in answers} == {code}, answers[0][2][:300]
 
 
 def test_a_stream_goes_on_meanwhile(server):
-    server.say(server.ids(" w") * 10, interval_ms=5, repeat=True)
-    with server.connect(60) as s, server.connect(60) as large:
-        stream = json.dumps({"prompt": "x", "max_tokens": 3000, "stream": True}).encode()
+    server.say(server.ids(" w") * 10, interval_ms=10, repeat=True)
+    with server.connect() as s:
+        stream = json.dumps({"prompt": "x", "max_tokens": 4000, "stream": True}).encode()
         s.sendall(head_of(COMPLETIONS, len(stream)) + stream)
         s.recv(65536)
-        body = body_of("/tokenize", text_of(10_000_000))
-        large.sendall(head_of("/tokenize", len(body)) + body)
-        wait_for_load(server, 2)
-        events = 0
-        while load(server) == 2:
-            events += s.recv(65536).count(b"data: ")
-        assert events >= 5
+        read = 0  # pieces, each of which is what came since the last one; one may have been there before
+        for _ in range(5):  # this process may be held up all the while
+            large, = send_until_busy(server, "/tokenize", 10_000_000, 1, waiting=2)
+            with large:
+                while server.load() == 2:
+                    assert s.recv(65536).count(b"data: ")
+                    read += 1
+            if read >= 5:
+                break
+        assert read >= 5
 
 
 def test_large_is_as_small(own_server):
@@ -99,7 +99,7 @@ def test_large_refusals(own_server, tmp_path):
 
 def test_pipelined_answers_keep_their_order(server):
     body = body_of("/tokenize", text_of(1_000_000))
-    with server.connect(60) as s:
+    with server.connect() as s:
         s.sendall(head_of("/tokenize", len(body)) + body + b"GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         data = b""
         while piece := s.recv(1 << 20):
@@ -108,49 +108,47 @@ def test_pipelined_answers_keep_their_order(server):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_hang_ups_meanwhile(server, reset):
+def test_hang_ups_meanwhile(own_server, reset):
     """Those that wait for their turn are dropped, the one that has it is not begun."""
-    body = body_of(COMPLETIONS, text_of(3_000_000))
+    server = own_server("max_model_len=2000000")
     server.say([RETURN])
-    clients = [server.connect(60) for _ in range(8)]
-    for s in clients:
-        s.sendall(head_of(COMPLETIONS, len(body)) + body)
-    wait_for_load(server, len(clients))
-    began = time.monotonic()
-    for s in clients:
-        if reset:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        s.close()
-    wait_for_load(server, 0)
-    gone = time.monotonic() - began
-    began = time.monotonic()
-    server.request("POST", "/tokenize", body_of("/tokenize", text_of(3_000_000)), timeout=60)
-    alone = time.monotonic() - began
-    assert gone < 3 * alone + 0.5, f"{gone} s: all eight were done, one takes {alone} s"
-    assert server.report()["submitted"] == []
+    before = server.cpu_seconds()
+    server.post(COMPLETIONS, {"prompt": text_of(3_000_000)})
+    alone = server.cpu_seconds() - before
+    server.order(forget=True)
+    for _ in range(3):  # the one that has it may be done just before they go
+        clients = send_until_busy(server, COMPLETIONS, 3_000_000, 8, waiting=5)
+        begun, before = len(server.report()["submitted"]), server.cpu_seconds()
+        for s in clients:
+            if reset:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.close()
+        server.wait_load(0)
+        used = server.cpu_seconds() - before
+        assert used < 2 * alone, f"{used} s of work for five or more that nobody waits for, one takes {alone} s"
+        if len(server.report()["submitted"]) == begun:
+            break
+    else:
+        pytest.fail("one was begun each time")
     server.post(COMPLETIONS, {"prompt": "x"})
 
 
 def test_closing_answers_what_is_being_prepared(own_server):
     server = own_server()
-    body = body_of("/tokenize", text_of(4_000_000))
-    with server.connect(60) as s:
-        s.sendall(head_of("/tokenize", len(body)) + body)
-        wait_for_load(server, 1)
-        server.close(30)
+    s, = send_until_busy(server, "/tokenize", 4_000_000, 1, waiting=1)
+    with s:
+        server.close(60)
         data = b""
         while piece := s.recv(1 << 20):
             data += piece
         assert data.startswith(b"HTTP/1.1 200") and data.endswith(b"null}")
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_closing_drops_what_is_being_prepared(own_server):
     server = own_server()
-    body = body_of(COMPLETIONS, text_of(10_000_000))
-    with server.connect(60) as s, server.connect(60) as t:
-        for client in (s, t):
-            client.sendall(head_of(COMPLETIONS, len(body)) + body)
-        wait_for_load(server, 2)
-        server.close(0)
-        assert server.process.wait(20) == 0
+    clients = send_until_busy(server, COMPLETIONS, 10_000_000, 2, waiting=1)
+    server.close(0)
+    assert server.process.wait(PATIENCE) == 0
+    for s in clients:
+        s.close()

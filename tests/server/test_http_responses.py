@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fake import CHANNEL, END, MESSAGE, START
+from fake import CHANNEL, END, MESSAGE, PATIENCE, START
 from response_order import check_order
 
 RESPONSES = "/v1/responses"
@@ -218,11 +218,11 @@ def test_recorded_order(server):
 
 
 def test_failure_while_streaming(server):
-    server.say(server.answer("one two three") + server.ids("x") * 1000, interval_ms=3)
+    server.say(server.answer("one two three") + server.ids("x") * 1000, hold=20)
     result = {}
     thread = threading.Thread(target=lambda: result.update(events=server.response_events(dict(ASK, ignore_eos=True))))
     thread.start()
-    time.sleep(0.1)
+    server.wait_generated(20)
     server.order(set={"draining": True})
     thread.join()
     final = result["events"][-1]
@@ -413,22 +413,26 @@ def test_the_store_is_bounded(own_server):
 
 
 def wait_for(server, identity, *states):
-    end = time.monotonic() + 5
-    while True:
-        body = get(server, f"{RESPONSES}/{identity}")
-        if body["status"] in states:
-            return body
+    return wait_until(server, identity, lambda body: body["status"] in states)
+
+
+def wait_until(server, identity, wanted):
+    """The stored response once it is as wanted."""
+    end = time.monotonic() + PATIENCE
+    while not wanted(body := get(server, f"{RESPONSES}/{identity}")):
         assert time.monotonic() < end, body
         time.sleep(0.005)
+    return body
 
 
 def test_background(server):
-    server.say(server.answer("one two three", reasoning="r"), interval_ms=5)
+    server.say(server.answer("one two three", reasoning="r"), hold=5)
     body = server.post(RESPONSES, dict(ASK, background=True))
     assert body["status"] == "queued" and body["background"] is True and body["output"] == [] and body["usage"] is None
     running = wait_for(server, body["id"], "in_progress")
     assert running["usage"] is None
     assert "still being made" in server.refused(RESPONSES, dict(ASK, previous_response_id=body["id"]))["message"]
+    server.hold()
     final = wait_for(server, body["id"], "completed")
     assert message_of(final)["content"][0]["text"] == "one two three" and final["usage"]["output_tokens"] > 0
     server.say(server.answer("x"))
@@ -438,7 +442,7 @@ def test_background(server):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_cancel(server, stream):
-    server.say(server.answer("one two three four") + server.ids("x") * 1000, interval_ms=5)
+    server.say(server.answer("one two three four") + server.ids("x") * 1000, hold=20)
     request = dict(ASK, background=True, ignore_eos=True)
     if stream:
         connection = server.connect()
@@ -451,8 +455,7 @@ def test_cancel(server, stream):
         connection.close()  # it goes on without its client
     else:
         identity = server.post(RESPONSES, request)["id"]
-    while not get(server, f"{RESPONSES}/{identity}")["output"]:
-        time.sleep(0.005)
+    wait_until(server, identity, lambda body: body["output"])
     status, _, data = server.request("POST", f"{RESPONSES}/{identity}/cancel")
     body = json.loads(data)
     assert status == 200 and body["status"] == "cancelled" and body["output"][0]["status"] in ("incomplete", "completed")
@@ -463,7 +466,7 @@ def test_cancel(server, stream):
 
 
 def test_cancel_ends_a_stream_that_listens(server):
-    server.say(server.answer("one two three four") + server.ids("x") * 1000, interval_ms=5)
+    server.say(server.answer("one two three four") + server.ids("x") * 1000, hold=20)
     with server.connect() as connection:
         connection.sendall(raw_post(dict(ASK, background=True, stream=True, ignore_eos=True)))
         received = b""
@@ -491,18 +494,22 @@ def first_id(received):
 
 
 def test_delete_while_it_runs(server):
-    server.say(server.ids("x") * 1000, interval_ms=5)
+    server.say(server.ids("x") * 1000, hold=20)
     identity = server.post(RESPONSES, dict(ASK, background=True))["id"]
+    server.wait_submitted()
     assert server.request("DELETE", f"{RESPONSES}/{identity}")[0] == 200
     get(server, f"{RESPONSES}/{identity}", 404)
     assert server.wait_idle()[0]["cancelled"]
 
 
 def test_a_client_that_goes_ends_its_response(server):
-    server.say(server.answer("one") + server.ids("x") * 1000, interval_ms=5)
+    server.say(server.answer("one") + server.ids("x") * 1000, hold=20)
     connection = server.connect()
     connection.sendall(raw_post(dict(ASK, stream=True, ignore_eos=True)))
-    assert b"response.created" in connection.recv(4096)
+    received = b""
+    while b"response.created" not in received:
+        received += connection.recv(4096)
+    server.wait_submitted()
     connection.close()
     assert server.wait_idle()[0]["cancelled"]
 
