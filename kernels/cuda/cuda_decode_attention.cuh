@@ -175,7 +175,7 @@ __device__ static inline void attention_scan(decode_cursor &c, const attention_p
         if (warp < ATTENTION_WARPS && within < KV_GROUPS && group < attention_all_groups(p)) {
             if (own >= 0 && own < GROUP_KEYS) attention_replace(keys, own, lane);
             attention_group(v, q, keys, p.visible - first, p.to - first, s.args.scale, lane);
-            if (own >= 0 && own < GROUP_KEYS) ring_written();
+            if (own >= 0 && own < GROUP_KEYS) ring_fence();
         }
         decode_release(c, lane, 1);
     }

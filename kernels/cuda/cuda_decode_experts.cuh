@@ -164,7 +164,7 @@ __device__ static inline void experts_multiply(decode_cursor &c, const decode_ex
         if (w.bias) experts_ask_bias(w.bias + experts_id(x) * w.bias_stride + first, n, thread);
         experts_consume(c, e, units, 1 << bits, warp, lane);
         decode_skip(c, units);
-        RING_ASM("cp.async.wait_all;" ::: "memory");
+        copy_async_wait();
         decode_sync_workers();
         if (warp * 32 < n << bits) experts_finish(x, n, first, w.bias != NULL, product);
         if (SEQUENCES == 1) break; /* all of them: cuda_decode.cu sees to it */

@@ -162,7 +162,7 @@ __device__ static inline void read_weights(weights (&w)[PARTS], const ring &r, c
 {
     ring_wait(r.full + place.slot, place.parity);
     __syncwarp();
-    wgmma_publish();
+    ring_fence();
     const uint8_t *stage = r.stages + place.slot * STAGE_BYTES;
 #pragma unroll
     for (int i = 0; i < PARTS; i++) {

@@ -76,7 +76,11 @@ __device__ static inline void ring_copy_box(void *to, const CUtensorMap *map, in
              : "memory");
 }
 
-/* After ordinary stores into a buffer that copies will fill again: orders the two. */
-__device__ static inline void ring_written(void) { RING_ASM("fence.proxy.async.shared::cta;" ::: "memory"); }
+/* Between what threads' own stores and copies do to shared memory, this thread's or others' that it knows of through a barrier, and what bulk copies and matrix units do
+ * afterwards, which go another way (proxy): orders the two. */
+__device__ static inline void ring_fence(void) { RING_ASM("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+/* Until all that this thread copied by itself (cp.async) has landed. */
+__device__ static inline void copy_async_wait(void) { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 #endif

@@ -36,12 +36,6 @@ __device__ static inline void copy_async_arrive(uint64_t *barrier)
     asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(ring_address(barrier)) : "memory");
 }
 
-__device__ static inline void copy_async_wait(void) { asm volatile("cp.async.wait_all;" ::: "memory"); }
-
-/* What ordinary stores and the copies above brought to shared memory, this thread's or others' that it knows of through a barrier, becomes visible to the
- * matrix units, which read through another proxy. */
-__device__ static inline void wgmma_publish(void) { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-
 /* ---- registers of a warpgroup ---- */
 template <int registers> __device__ static inline void warpgroup_give_registers(void) { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers)); }
 template <int registers> __device__ static inline void warpgroup_take_registers(void) { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers)); }

@@ -3,7 +3,6 @@
 The model is small, but greedy decoding repeats, so the same questions get the same answers every time.
 tests/tiny/measure.py asks hundreds.
 """
-import asyncio
 import json
 import os
 import pathlib
@@ -12,6 +11,7 @@ import re
 import openai
 import pytest
 
+from agent_check import check_agent
 from conftest import BACKEND, LONG, ROOT, Server
 
 MODEL = pathlib.Path(os.environ.get("GPTOSS_TINY", ROOT / "tests" / "data" / "tiny"))  # another checkpoint of the same training
@@ -190,20 +190,4 @@ def test_reads_the_system_message(say):
 
 def test_agents_client(server):
     """The agents client runs the loop by itself: it declares the function, calls it, and sends the result back."""
-    agents = pytest.importorskip("agents", reason="openai-agents is not installed")
-    asked = []
-
-    @agents.function_tool
-    def get_weather(city: str) -> str:
-        """Weather of a city."""
-        asked.append(city)
-        return "sunny, 21 degrees"
-
-    agents.set_tracing_disabled(True)
-    client = openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=120)
-    agent = agents.Agent(name="Helper", instructions="You are a helpful assistant.", tools=[get_weather],
-                         model=agents.OpenAIChatCompletionsModel(model="tiny", openai_client=client),
-                         model_settings=agents.ModelSettings(temperature=0, max_tokens=400))
-    result = asyncio.run(agents.Runner.run(agent, "What is the weather in Rome?"))
-    assert asked == ["Rome"]
-    assert "sunny" in result.final_output and "21" in result.final_output
+    check_agent(server, "OpenAIChatCompletionsModel")

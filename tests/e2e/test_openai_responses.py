@@ -11,6 +11,7 @@ import openai
 import pydantic
 import pytest
 
+from agent_check import check_agent
 from conftest import LONG, ROOT, Server
 
 sys.path.insert(0, str(ROOT / "tests" / "server"))
@@ -224,22 +225,7 @@ def test_errors_are_the_clients(client):
 
 def test_agents_client(server):
     """The agents client runs the loop by itself, over this API: it sends items back as it got them."""
-    agents = pytest.importorskip("agents", reason="openai-agents is not installed")
-    asked = []
-
-    @agents.function_tool
-    def get_weather(city: str) -> str:
-        """Weather of a city."""
-        asked.append(city)
-        return "sunny, 21 degrees"
-
-    agents.set_tracing_disabled(True)
-    client = openai.AsyncOpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=60)
-    agent = agents.Agent(name="Helper", instructions="You are a helpful assistant.", tools=[get_weather],
-                         model=agents.OpenAIResponsesModel(model="tiny", openai_client=client),
-                         model_settings=agents.ModelSettings(temperature=0, max_tokens=400))
-    result = asyncio.run(agents.Runner.run(agent, "What is the weather in Rome?"))
-    assert asked == ["Rome"] and "sunny" in result.final_output and "21" in result.final_output
+    check_agent(server, "OpenAIResponsesModel")
 
 
 # ---- the compatibility cases of gpt-oss: a tool each, and what its suite demands of a response -------------------------
