@@ -110,11 +110,11 @@ static status take_device(ops_context *c, bool device_shared, status_detail *det
     if (result == cudaSuccess) result = cudaGetDeviceProperties(&properties, c->device);
     if (result == cudaSuccess)
         result = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, c->device);
-    if (result == cudaSuccess) result = cudaDeviceGetAttribute(&together, cudaDevAttrMpsEnabled, c->device);
+    if (result == cudaSuccess && device_shared) result = cudaDeviceGetAttribute(&together, cudaDevAttrMpsEnabled, c->device);
     if (result != cudaSuccess) goto failed;
     c->sm_count = properties.multiProcessorCount;
     c->major = properties.major;
-    c->early = c->major >= 9 && !(device_shared && together);
+    c->early = c->major >= 9 && !together;
     c->shared_max = (size_t)shared;
     if (c->major < MIN_MAJOR)
         return status_fail(detail, STATUS_MACHINE, "GPU %d (%s) has compute capability %d.%d: %d.0 or later is needed",
